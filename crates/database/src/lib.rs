@@ -1,0 +1,33 @@
+//! One database handle over SQLite and PostgreSQL: pools, transactions, migrations.
+//!
+//! Owns how a statement reaches either database; never what the tables mean. Each statement is
+//! written once, in the subset both speak: `$1` parameters, `ON CONFLICT`, `RETURNING`, CTEs,
+//! window functions.
+//!
+//! ```ignore
+//! let mut tx = db.tenant(tenant).await?;
+//! let row: Option<ChannelRow> = tx.fetch_optional(
+//!     "SELECT id, state FROM channels WHERE tenant_id = $1 AND id = $2",
+//!     args![tenant, channel],
+//! ).await?;
+//! tx.commit().await?;
+//! ```
+
+mod arguments;
+mod db;
+mod error;
+mod migrate;
+mod signal;
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod tx;
+
+pub use arguments::{Argument, Arguments};
+pub use db::{Db, Options, Role};
+pub use error::DbError;
+pub use migrate::Part;
+pub use signal::Signal;
+pub use sqlx::FromRow;
+pub use sqlx::types::Json;
+pub use tx::{Dialect, Row, Tx};

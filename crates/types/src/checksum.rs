@@ -1,0 +1,93 @@
+//! The delivery checksum: the same set of shaped records gives the same sum on both sides,
+//! whatever their order.
+//!
+//! Sum modulo 2^128 of the first 16 bytes, read big-endian, of SHA-256 over the RFC 8785 JSON of
+//! each shaped record. Records carry their id in the member `_id`, so that two equal rows count
+//! twice.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+/// An order-free checksum over shaped records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checksum(u128);
+
+impl Checksum {
+    /// The checksum of no records.
+    pub const EMPTY: Self = Self(0);
+
+    /// Adds one record, given as its RFC 8785 JSON.
+    pub fn add(&mut self, canonical_json: &[u8]) {
+        let digest = Sha256::digest(canonical_json);
+        let mut head = [0; 16];
+        head.copy_from_slice(&digest[..16]);
+        self.0 = self.0.wrapping_add(u128::from_be_bytes(head));
+    }
+
+    /// The checksum of both sets together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    /// The checksum of this set without `other`, which must be part of it.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Checksum {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
+impl Serialize for Checksum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Checksum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_does_not_matter_and_repeats_do() {
+        let sum = |records: &[&str]| {
+            let mut sum = Checksum::EMPTY;
+            records.iter().for_each(|record| sum.add(record.as_bytes()));
+            sum
+        };
+        assert_eq!(sum(&["a", "b"]), sum(&["b", "a"]));
+        assert_ne!(sum(&["a"]), sum(&["a", "a"]));
+        assert_eq!(sum(&["a", "b"]).minus(sum(&["b"])), sum(&["a"]));
+        assert_eq!(sum(&["a"]).to_string().parse(), Ok(sum(&["a"])));
+    }
+
+    #[test]
+    fn the_formula_is_the_published_one() {
+        // sha256("{}") = 44136fa355b3678a1146ad16f7e8649e 94fb4fc21fe77e8310c060f61caaff8a
+        let mut sum = Checksum::EMPTY;
+        sum.add(b"{}");
+        assert_eq!(sum.to_string(), "44136fa355b3678a1146ad16f7e8649e");
+    }
+}

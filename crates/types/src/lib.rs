@@ -1,0 +1,28 @@
+//! The words of Headgate: ids, time, units, schemas, models, errors, descriptors of technologies
+//! and the engine's internal API as a trait.
+//!
+//! Every other crate imports this one; it imports none of them and performs no I/O. It never
+//! knows SQL, HTTP or files: an error here has a kind and a code, a binding is a URL, and who
+//! stores or serves them is somebody else's business.
+
+pub mod channel;
+pub mod checksum;
+pub mod clock;
+pub mod duration;
+pub mod engine;
+pub mod error;
+pub mod filter;
+pub mod id;
+pub mod limits;
+pub mod model;
+pub mod page;
+pub mod problem;
+pub mod schema;
+pub mod selection;
+pub mod technology;
+pub mod timing;
+
+pub use clock::{Clock, FakeClock, SharedClock, SystemClock};
+pub use error::{Coded, ErrorKind, FieldError};
+pub use id::*;
+pub use problem::Problem;

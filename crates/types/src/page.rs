@@ -1,0 +1,25 @@
+//! One page of a list.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The page size when none is asked for.
+pub const DEFAULT_PAGE_SIZE: u32 = 50;
+/// The largest page; more is coerced to it.
+pub const MAX_PAGE_SIZE: u32 = 1_000;
+
+/// One page of a list; no `next_page_token` means the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows of this page.
+    pub items: Vec<T>,
+    /// Ask again with `page_token` set to this for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+}
+
+/// The rows per page that a request gets.
+#[must_use]
+pub fn page_size(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE)
+}

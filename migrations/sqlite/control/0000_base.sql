@@ -1,0 +1,1 @@
+-- The first migration makes room for those of the crates.
