@@ -74,9 +74,11 @@ impl Db {
         Self::migrate(options, part).await?;
         match options {
             Options::Sqlite { directory } => {
-                let connect = sqlite_options(&directory.join(format!("{}.db", part.as_str())));
-                let writer = sqlite_pool(1).connect_with(connect.clone()).await?;
-                let readers = sqlite_pool(8).connect_with(connect.read_only(true)).await?;
+                let file = directory.join(format!("{}.db", part.as_str()));
+                let writer = sqlite_pool(1).connect_with(sqlite_options(&file)).await?;
+                // Readers set no journal mode: that is a write, and the writer has set it.
+                let reader = SqliteConnectOptions::new().filename(&file).read_only(true).busy_timeout(ACQUIRE_TIMEOUT);
+                let readers = sqlite_pool(8).connect_with(reader).await?;
                 Ok(Self(Pools::Sqlite { writer, readers }))
             }
             Options::Postgres { url, connections } => {

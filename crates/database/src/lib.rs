@@ -4,7 +4,7 @@
 //! written once, in the subset both speak: `$1` parameters, `ON CONFLICT`, `RETURNING`, CTEs,
 //! window functions.
 //!
-//! ```ignore
+//! ```text
 //! let mut tx = db.tenant(tenant).await?;
 //! let row: Option<ChannelRow> = tx.fetch_optional(
 //!     "SELECT id, state FROM channels WHERE tenant_id = $1 AND id = $2",
