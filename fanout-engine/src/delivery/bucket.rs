@@ -1,0 +1,121 @@
+//! Token buckets: the records and bytes per second that a size allows, bursts of ten seconds.
+
+use std::time::Duration;
+
+use headgate_types::limits::Limits;
+use tokio::time::Instant;
+
+/// Seconds' worth of tokens that gather while nothing moves.
+const BURST_SECONDS: f64 = 10.0;
+
+/// One bucket. It may be overdrawn by one batch: a batch larger than the burst still passes, and
+/// the debt delays what comes after it.
+#[derive(Debug)]
+struct Bucket {
+    per_second: f64,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(per_second: u64, now: Instant) -> Self {
+        // A rate of 0 would never let anything through; it means "no limit" nowhere, so the
+        // smallest rate that moves is used instead.
+        let per_second = per_second.max(1) as f64;
+        Self { per_second, tokens: per_second * BURST_SECONDS, filled: now }
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + elapsed * self.per_second).min(self.per_second * BURST_SECONDS);
+        self.filled = now;
+    }
+
+    /// How long until the bucket is out of debt.
+    fn wait(&self) -> Duration {
+        if self.tokens > 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.per_second + 0.001) }
+    }
+
+    fn resize(&mut self, per_second: u64, now: Instant) {
+        self.fill(now);
+        self.per_second = per_second.max(1) as f64;
+        self.tokens = self.tokens.min(self.per_second * BURST_SECONDS);
+    }
+}
+
+/// The two buckets of a channel.
+#[derive(Debug)]
+pub struct Throttle {
+    records: Bucket,
+    bytes: Bucket,
+}
+
+impl Throttle {
+    /// Full buckets for these limits.
+    #[must_use]
+    pub fn new(limits: &Limits, now: Instant) -> Self {
+        Self {
+            records: Bucket::new(limits.records_per_second, now),
+            bytes: Bucket::new(limits.bytes_per_second, now),
+        }
+    }
+
+    /// Takes over the rates of another size; what was saved up is kept, up to the new burst.
+    pub fn resize(&mut self, limits: &Limits, now: Instant) {
+        self.records.resize(limits.records_per_second, now);
+        self.bytes.resize(limits.bytes_per_second, now);
+    }
+
+    /// How long to wait before anything may move.
+    pub fn wait(&mut self, now: Instant) -> Duration {
+        self.records.fill(now);
+        self.bytes.fill(now);
+        self.records.wait().max(self.bytes.wait())
+    }
+
+    /// Takes what was moved.
+    pub fn take(&mut self, records: u64, bytes: u64) {
+        self.records.tokens -= records as f64;
+        self.bytes.tokens -= bytes as f64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(records: u64, bytes: u64) -> Limits {
+        Limits {
+            records_per_second: records,
+            bytes_per_second: bytes,
+            connections: 1,
+            retention_bytes: 0,
+            retention_seconds: 0,
+            memory_bytes: 0,
+            payload_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn ten_seconds_may_burst_and_then_the_rate_holds() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(&limits(100, 1_000_000), start);
+        throttle.take(1_000, 10);
+        assert!(throttle.wait(start) > Duration::ZERO);
+        assert_eq!(throttle.wait(start + Duration::from_millis(20)), Duration::ZERO);
+        // A batch of ten times the burst passes at once and is paid for afterwards.
+        throttle.take(10_000, 10);
+        let wait = throttle.wait(start + Duration::from_millis(20));
+        assert!((99..=101).contains(&wait.as_secs()), "{wait:?}");
+    }
+
+    #[test]
+    fn bytes_bite_as_records_do_and_a_resize_is_felt_at_once() {
+        let start = Instant::now();
+        let mut throttle = Throttle::new(&limits(1_000_000, 100), start);
+        throttle.take(1, 2_000);
+        assert_eq!(throttle.wait(start).as_secs(), 10);
+        throttle.resize(&limits(1_000_000, 1_000), start);
+        assert_eq!(throttle.wait(start).as_secs(), 1);
+    }
+}
