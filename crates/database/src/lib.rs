@@ -16,6 +16,7 @@
 mod arguments;
 mod db;
 mod error;
+mod filter;
 mod migrate;
 mod signal;
 pub mod testing;
@@ -26,6 +27,7 @@ mod tx;
 pub use arguments::{Argument, Arguments};
 pub use db::{Db, Options, Role};
 pub use error::DbError;
+pub use filter::{FilterColumn, FilterType, filter_condition};
 pub use migrate::Part;
 pub use signal::Signal;
 pub use sqlx::FromRow;
