@@ -1,1 +1,3 @@
+//! The control API.
 
+pub mod http;

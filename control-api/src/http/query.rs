@@ -1,0 +1,83 @@
+//! Query strings and path parameters, with problems that name the parameter.
+
+use axum::extract::{FromRequestParts, rejection::QueryRejection};
+use headgate_types::FieldError;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::ApiError;
+
+/// The parameters of a query string.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(query) => Ok(Self(query.0)),
+            Err(rejection) => Err(ApiError::parameter(named(&rejection))),
+        }
+    }
+}
+
+fn named(rejection: &QueryRejection) -> FieldError {
+    let text = rejection.body_text();
+    let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    if let Some(name) = text.split_once("unknown field `").and_then(|(_, rest)| rest.split('`').next()) {
+        let detail = text.split_once("unknown field").map_or(text, |(_, rest)| rest);
+        return FieldError::new(name, "unknown_parameter", format!("unknown parameter{detail}"));
+    }
+    if let Some(name) = text.split_once("missing field `").and_then(|(_, rest)| rest.split('`').next()) {
+        return FieldError::new(name, "missing_parameter", format!("the parameter {name} is required"));
+    }
+    match text.split_once(": ") {
+        Some((name, detail)) if !name.contains(' ') => {
+            FieldError::new(name, "invalid_value", format!("{name}: {detail}"))
+        }
+        _ => FieldError::new("query", "invalid_value", text),
+    }
+}
+
+/// The parameters of a path. An id that cannot be one names nothing: 404, as for any other.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(path) => Ok(Self(path.0)),
+            Err(_) => Err(ApiError::not_found("resource; the path holds something that is not an id of its kind")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct List {
+        #[expect(dead_code, reason = "read by serde only")]
+        page_size: Option<u32>,
+    }
+
+    async fn error(uri: &str) -> FieldError {
+        let mut parts = http::Request::builder().uri(uri).body(()).unwrap().into_parts().0;
+        Query::<List>::from_request_parts(&mut parts, &()).await.unwrap_err().problem.errors.remove(0)
+    }
+
+    #[tokio::test]
+    async fn a_wrong_parameter_is_named() {
+        let wrong = error("/x?page_size=many").await;
+        assert_eq!((wrong.pointer.as_str(), wrong.code.as_str()), ("page_size", "invalid_value"));
+        let unknown = error("/x?pagesize=1").await;
+        assert_eq!((unknown.pointer.as_str(), unknown.code.as_str()), ("pagesize", "unknown_parameter"));
+    }
+}
