@@ -1,0 +1,82 @@
+//! Places where a test ends the worker, as a crash would.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::driver::embedded::Effect;
+use crate::orders::{Phase, StepName};
+
+/// When, within the turn of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Moment {
+    /// The order is leased and what the step is about to do is written down.
+    Claimed,
+    /// The step has acted on the world outside the database.
+    Acted,
+    /// The outcome is in the open transaction.
+    Settled,
+    /// The outcome is committed; the lease is still held.
+    Saved,
+}
+
+impl Moment {
+    /// Every moment, in order.
+    pub const ALL: [Self; 4] = [Self::Claimed, Self::Acted, Self::Settled, Self::Saved];
+}
+
+/// A place where the worker can be ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failpoint {
+    /// Around a step.
+    Step(Phase, StepName, Moment),
+    /// After one side effect of the embedded driver.
+    Effect(Effect),
+}
+
+impl Failpoint {
+    /// Every place there is, made from the lists of steps and effects so that a new one is
+    /// exercised without anybody naming it.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let steps = Phase::ALL.into_iter().flat_map(|phase| {
+            StepName::ALL
+                .iter()
+                .flat_map(move |step| Moment::ALL.into_iter().map(move |moment| Self::Step(phase, *step, moment)))
+        });
+        steps.chain(Effect::ALL.iter().map(|effect| Self::Effect(*effect)))
+    }
+}
+
+/// The worker was ended at a failpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("killed at {0:?}")]
+pub struct Killed(pub Failpoint);
+
+/// Decides whether the worker ends here.
+pub trait Failpoints: Debug + Send + Sync {
+    /// Called at every failpoint.
+    ///
+    /// # Errors
+    /// [`Killed`] ends the worker on the spot: open transactions are dropped, leases stay.
+    fn reach(&self, at: Failpoint) -> Result<(), Killed>;
+}
+
+/// Shared by the worker and its driver.
+pub type SharedFailpoints = Arc<dyn Failpoints>;
+
+/// Production: nothing happens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoFailpoints;
+
+impl NoFailpoints {
+    /// Ready to be shared.
+    #[must_use]
+    pub fn shared() -> SharedFailpoints {
+        Arc::new(Self)
+    }
+}
+
+impl Failpoints for NoFailpoints {
+    fn reach(&self, _: Failpoint) -> Result<(), Killed> {
+        Ok(())
+    }
+}
