@@ -1,1 +1,33 @@
+//! The lake: landing zone, element log, Delta tables.
+//!
+//! Owns its files under one directory: raw payloads until they are conformed (`landing/`), the
+//! newest commits of every element (`log/`), and per element the Delta tables everything older
+//! lives in (`tables/`). A reader of a range never needs to know which of the two holds it.
+//!
+//! Called by the engine: ingest lands and appends, delivery scans. The binary runs the writer that
+//! rolls the log into Delta.
+//!
+//! Never knows tenants' names, channels' settings or prices; never decides what a record means.
 
+mod batch;
+mod committer;
+mod config;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod lake;
+mod landing;
+mod layout;
+mod log;
+mod sqlite;
+
+pub use batch::LakeBatch;
+pub use config::LakeConfig;
+pub use error::{LakeError, Result};
+pub use lake::Lake;
+pub use landing::{Body, Landed, Landing, LandingUsage, NewPayload, Payload, StoredBody};
+pub use layout::{
+    BEFORE, ElementLayout, INGESTED_AT, OFFSET, OP, adapt, arrow_schema, arrow_type, declared_fields, is_keyed,
+    log_schema,
+};
+pub use log::{Appended, Fenced, Log, LogExtent, NewCommit, Position, SideEntry};

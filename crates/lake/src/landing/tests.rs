@@ -1,0 +1,182 @@
+use std::io::Read;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use headgate_types::{ChannelId, Coded, FeedId, SystemClock};
+
+use super::*;
+use crate::Lake;
+use crate::fixtures::lake;
+
+fn payload(channel: ChannelId, feed: FeedId, body: impl Into<Body>) -> NewPayload {
+    NewPayload {
+        channel,
+        feed,
+        idempotency_key: None,
+        content_type: "application/json".to_owned(),
+        encoding: None,
+        max_bytes: 64 << 20,
+        body: body.into(),
+    }
+}
+
+fn bytes_of(payload: &Payload) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    payload.body.open().unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+fn stream_of(chunk: usize, chunks: usize) -> Body {
+    Body::Stream(futures::stream::iter((0..chunks).map(move |n| Ok(Bytes::from(vec![n as u8; chunk])))).boxed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn landed_payloads_survive_a_restart_in_order_small_and_large() {
+    let directory = tempfile::tempdir().unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let large = {
+        let lake = lake(directory.path()).await;
+        for n in 0..5_u8 {
+            let landed = lake.landing().append(payload(channel, feed, vec![n; 10])).await.unwrap();
+            assert!(!landed.duplicate);
+        }
+        let landed = lake.landing().append(payload(channel, feed, stream_of(300_000, 5))).await.unwrap();
+        assert_eq!(landed.bytes, 1_500_000);
+        landed
+    };
+    let lake = lake(directory.path()).await;
+    let payloads = lake.landing().read(channel, feed, 0, u64::MAX).await.unwrap();
+    assert_eq!(payloads.len(), 6);
+    assert!(payloads.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    assert_eq!(bytes_of(&payloads[3]), vec![3; 10]);
+    assert!(matches!(payloads[5].body, StoredBody::File(_)));
+    assert_eq!(bytes_of(&payloads[5]).len(), 1_500_000);
+    let found = lake.landing().get(large.receipt).await.unwrap().unwrap();
+    assert_eq!(found.sequence, large.sequence);
+    assert_eq!(lake.landing().usage(channel), LandingUsage { payloads: 6, bytes: 1_500_050 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_bounded_but_always_moves() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    for n in 0..4_u8 {
+        lake.landing().append(payload(channel, feed, vec![n; 100])).await.unwrap();
+    }
+    let first = lake.landing().read(channel, feed, 0, 10).await.unwrap();
+    assert_eq!(first.len(), 1);
+    let rest = lake.landing().read(channel, feed, first[0].sequence, 200).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    assert!(lake.landing().read(ChannelId::new(), feed, 0, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_under_an_idempotency_key_is_recognised_even_after_the_payload_was_freed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let keyed = |body: Body| NewPayload { idempotency_key: Some("k1".to_owned()), ..payload(channel, feed, body) };
+    let first = {
+        let lake = lake(directory.path()).await;
+        let first = lake.landing().append(keyed(b"one".to_vec().into())).await.unwrap();
+        lake.landing().free(channel, feed, first.sequence).await.unwrap();
+        first
+    };
+    let lake = lake(directory.path()).await;
+    let again = lake.landing().append(keyed(b"one".to_vec().into())).await.unwrap();
+    assert!(again.duplicate);
+    assert_eq!((again.receipt, again.sequence), (first.receipt, first.sequence));
+    let other = lake.landing().append(keyed(b"two".to_vec().into())).await.unwrap_err();
+    assert_eq!(other.code(), "idempotency_key_reused");
+    let elsewhere = NewPayload { feed: FeedId::new(), ..keyed(b"two".to_vec().into()) };
+    assert!(!lake.landing().append(elsewhere).await.unwrap().duplicate);
+    assert_eq!(lake.landing().usage(channel).payloads, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_resends_land_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let appends = (0..32).map(|_| {
+        let keyed =
+            NewPayload { idempotency_key: Some("k".to_owned()), ..payload(channel, feed, stream_of(300_000, 4)) };
+        lake.landing().append(keyed)
+    });
+    let landed: Vec<_> = futures::future::join_all(appends).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(landed.iter().filter(|landed| !landed.duplicate).count(), 1);
+    let payloads = lake.landing().read(channel, feed, 0, u64::MAX).await.unwrap();
+    assert_eq!(payloads.len(), 1);
+    assert_eq!(bytes_of(&payloads[0]).len(), 1_200_000);
+    let files = std::fs::read_dir(directory.path().join("landing").join(channel.to_string())).unwrap().count();
+    assert_eq!(files, 1, "the duplicates' files are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_over_its_limit_or_broken_off_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let long = NewPayload { max_bytes: 2_000_000, ..payload(channel, feed, stream_of(300_000, 10)) };
+    assert_eq!(lake.landing().append(long).await.unwrap_err().code(), "payload_too_large");
+    let broken =
+        futures::stream::iter([Ok(Bytes::from(vec![1; 2_000_000])), Err(std::io::Error::other("connection reset"))])
+            .boxed();
+    let broken = lake.landing().append(payload(channel, feed, Body::Stream(broken))).await.unwrap_err();
+    assert_eq!(broken.code(), "payload_interrupted");
+    assert_eq!(lake.landing().usage(channel), LandingUsage::default());
+    let files = std::fs::read_dir(directory.path().join("landing").join(channel.to_string())).unwrap().count();
+    assert_eq!(files, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_landing_zone_refuses_before_the_ack_and_frees_room_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = LakeConfig::new(directory.path());
+    config.landing_channel_bytes = 1_000;
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let landed = lake.landing().append(payload(channel, feed, vec![0; 900])).await.unwrap();
+    let full = lake.landing().append(payload(channel, feed, vec![0; 200])).await.unwrap_err();
+    assert_eq!(full.code(), "storage_full");
+    assert!(full.retry_after().is_some());
+    lake.landing().append(payload(ChannelId::new(), feed, vec![0; 900])).await.unwrap();
+    lake.landing().free(channel, feed, landed.sequence).await.unwrap();
+    lake.landing().append(payload(channel, feed, vec![0; 200])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_a_channel_touches_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let (gone, kept, feed) = (ChannelId::new(), ChannelId::new(), FeedId::new());
+    for channel in [gone, kept] {
+        lake.landing().append(payload(channel, feed, vec![0; 10])).await.unwrap();
+        lake.landing().append(payload(channel, feed, stream_of(500_000, 3))).await.unwrap();
+    }
+    assert_eq!(lake.landing().remove(gone).await.unwrap(), 2);
+    assert_eq!(lake.landing().usage(gone), LandingUsage::default());
+    assert!(!directory.path().join("landing").join(gone.to_string()).exists());
+    assert_eq!(lake.landing().read(kept, feed, 0, u64::MAX).await.unwrap().len(), 2);
+    assert_eq!(lake.landing().feeds(), vec![(kept, feed)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_are_never_used_twice_and_orphaned_files_go_at_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let first = {
+        let lake = lake(directory.path()).await;
+        let landed = lake.landing().append(payload(channel, feed, stream_of(500_000, 3))).await.unwrap();
+        lake.landing().free(channel, feed, landed.sequence).await.unwrap();
+        landed.sequence
+    };
+    let orphan = directory.path().join("landing").join(channel.to_string()).join("rcp_x.payload");
+    std::fs::write(&orphan, b"never acknowledged").unwrap();
+    let lake = lake(directory.path()).await;
+    assert!(!orphan.exists());
+    let mut newest = lake.landing().watch(channel, feed);
+    let second = lake.landing().append(payload(channel, feed, vec![1])).await.unwrap();
+    assert!(second.sequence > first);
+    assert_eq!(*newest.borrow_and_update(), second.sequence);
+}
