@@ -1,0 +1,1 @@
+//! The promises of the catalog, on both databases.
