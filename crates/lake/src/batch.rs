@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray};
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use headgate_types::{ElementId, SchemaId};
 
 use crate::error::Result;
+use crate::layout::INGESTED_AT;
 
 /// Records `first..=last` of one element, with the columns of [`crate::arrow_schema`].
 ///
@@ -80,4 +81,11 @@ pub(crate) fn with_positions(
     ));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+/// The newest `_ingested_at`; the epoch of Unix time when there is none.
+pub(crate) fn newest_time(batch: &RecordBatch) -> DateTime<Utc> {
+    let times = batch.column_by_name(INGESTED_AT).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+    let newest = times.and_then(arrow::compute::max).unwrap_or(0);
+    DateTime::from_timestamp_micros(newest).unwrap_or_default()
 }

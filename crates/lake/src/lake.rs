@@ -1,12 +1,16 @@
 //! The lake: landing zone, log and tables of one data directory.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use headgate_types::{ElementId, SharedClock};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 
 use crate::config::LakeConfig;
+use crate::delta::{CHANGES, CURRENT, Tables};
 use crate::error::{LakeError, Result};
 use crate::landing::Landing;
 use crate::layout::ElementLayout;
@@ -16,7 +20,7 @@ use crate::log::{Fenced, Log};
 /// meanwhile. Cheap to clone; the last clone closes the files.
 #[derive(Debug, Clone)]
 pub struct Lake {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) clock: SharedClock,
     landing: Landing,
     log: Log,
+    tables: Mutex<HashMap<ElementId, Arc<OnceCell<Arc<Tables>>>>>,
+    fenced: Mutex<Vec<Fenced>>,
     /// Held until the stores above are closed.
     _lock: File,
 }
@@ -39,7 +45,8 @@ impl Lake {
             let lock = lock(&config.directory)?;
             let landing = Landing::open(&config.directory.join("landing"), &config, Arc::clone(&clock))?;
             let log = Log::open(&config.directory.join("log"), &config, Arc::clone(&clock))?;
-            Ok(Self { inner: Arc::new(Inner { config, clock, landing, log, _lock: lock }) })
+            let (tables, fenced) = (Mutex::default(), Mutex::default());
+            Ok(Self { inner: Arc::new(Inner { config, clock, landing, log, tables, fenced, _lock: lock }) })
         })
         .await?
     }
@@ -56,12 +63,38 @@ impl Lake {
         &self.inner.log
     }
 
-    /// Makes an element, or a new schema version of it, known. Nothing happens when it is.
+    /// Makes an element, or a new schema version of it, known, and holds its log against its
+    /// tables. Must have been called once since the lake was opened before an element is written.
     ///
     /// # Errors
     /// [`LakeError::IncompatibleSchema`] when the schema does not extend the newest one.
     pub async fn register(&self, layout: ElementLayout) -> Result<()> {
-        self.inner.log.register(layout).await
+        let element = layout.element;
+        self.inner.log.register(layout).await?;
+        self.inner.tables(element).await.map(drop)
+    }
+
+    /// Logs that turned out to be shorter than their tables since this was last asked; the caller
+    /// raises an event for each.
+    #[must_use]
+    pub fn take_fenced(&self) -> Vec<Fenced> {
+        std::mem::take(&mut self.inner.fenced.lock())
+    }
+
+    /// Removes everything of an element: log, positions, tables.
+    ///
+    /// # Errors
+    /// A store cannot be written; what is left goes with the next call.
+    pub async fn remove(&self, element: ElementId) -> Result<()> {
+        self.inner.log.remove(element).await?;
+        let cell = self.inner.tables.lock().remove(&element);
+        let directory = self.tables_directory(element);
+        if let Some(tables) = cell.as_ref().and_then(|cell| cell.get()) {
+            let _writing = tables.writing.lock().await;
+            remove_directory(directory).await
+        } else {
+            remove_directory(directory).await
+        }
     }
 
     /// Makes sure that no offset up to `seen`, the greatest cursor of anybody, is given out again.
@@ -77,10 +110,61 @@ impl Lake {
         Ok(fenced)
     }
 
-    /// Where the element's tables are.
+    /// The Delta table of an element's changes: every record with `_offset`, `_op` and, for keyed
+    /// elements, `_before`.
     #[must_use]
-    pub fn tables_directory(&self, element: ElementId) -> PathBuf {
-        self.inner.config.directory.join("tables").join(element.to_string())
+    pub fn changes_directory(&self, element: ElementId) -> PathBuf {
+        self.tables_directory(element).join(CHANGES)
+    }
+
+    /// The Delta table of a keyed element's live rows, as of some offset not long ago.
+    #[must_use]
+    pub fn current_directory(&self, element: ElementId) -> PathBuf {
+        self.tables_directory(element).join(CURRENT)
+    }
+
+    fn tables_directory(&self, element: ElementId) -> PathBuf {
+        self.inner.tables_directory(element)
+    }
+
+    pub(crate) fn from_inner(inner: &Arc<Inner>) -> Self {
+        Self { inner: Arc::clone(inner) }
+    }
+}
+
+impl Inner {
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn tables_directory(&self, element: ElementId) -> PathBuf {
+        self.config.directory.join("tables").join(element.to_string())
+    }
+
+    /// The element's tables, opened at the first call. Records the tables hold are never given
+    /// their offsets again, even if the log was lost (DATA-PLANE rule 5).
+    pub(crate) async fn tables(&self, element: ElementId) -> Result<Arc<Tables>> {
+        let layout = self.log.layout(element)?;
+        let cell = Arc::clone(self.tables.lock().entry(element).or_default());
+        let open = || async {
+            let directory = self.tables_directory(element);
+            let tables = Tables::open(&directory, element, layout.is_keyed(), &self.config, &self.clock).await?;
+            let seen = tables.changes.state().txn;
+            if let Some(fenced) = self.log.raise(element, seen).await? {
+                tracing::error!(%element, head = fenced.head, seen, "the log is shorter than its table");
+                self.fenced.lock().push(fenced);
+            }
+            self.log.set_rolled(element, seen);
+            Ok::<_, LakeError>(Arc::new(tables))
+        };
+        cell.get_or_try_init(open).await.map(Arc::clone)
+    }
+}
+
+async fn remove_directory(path: PathBuf) -> Result<()> {
+    match tokio::fs::remove_dir_all(&path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -12,14 +12,19 @@
 mod batch;
 mod committer;
 mod config;
+mod delta;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod keys;
 mod lake;
 mod landing;
 mod layout;
 mod log;
+mod scan;
+mod snapshot;
 mod sqlite;
+mod writer;
 
 pub use batch::LakeBatch;
 pub use config::LakeConfig;
@@ -31,3 +36,4 @@ pub use layout::{
     log_schema,
 };
 pub use log::{Appended, Fenced, Log, LogExtent, NewCommit, Position, SideEntry};
+pub use writer::LakeWriter;

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use self::commit::{Change, Changed, Job, Prepared, Thread};
+pub(crate) use self::topic::Pending;
 use self::topic::{Entry, KnownSchema, Memory, Topic};
 pub use self::types::{Appended, Fenced, LogExtent, NewCommit, Position, SideEntry};
 use crate::batch::{LakeBatch, with_positions};
@@ -337,6 +338,24 @@ impl Log {
     /// record beyond the gap.
     pub(crate) fn beyond_gap(&self, element: ElementId, after: u64) -> Option<u64> {
         self.memory.lock().topics.get(&element)?.beyond_gap(after)
+    }
+
+    /// The epoch an offset belongs to.
+    pub(crate) fn epoch_of(&self, element: ElementId, offset: u64) -> u32 {
+        self.memory.lock().topics.get(&element).map_or(1, |topic| topic.epoch_of(offset))
+    }
+
+    /// Records up to `offset` are durable in the element's table.
+    pub(crate) fn set_rolled(&self, element: ElementId, offset: u64) {
+        if let Ok(topic) = self.memory.lock().topic_mut(element) {
+            topic.rolled = topic.rolled.max(offset);
+        }
+    }
+
+    /// What each element holds beyond its table.
+    pub(crate) fn tails(&self) -> Vec<(ElementId, Pending)> {
+        let memory = self.memory.lock();
+        memory.topics.iter().filter_map(|(element, topic)| Some((*element, topic.pending()?))).collect()
     }
 
     async fn change(&self, key: u128, change: Change) -> Result<Changed> {

@@ -61,6 +61,17 @@ pub(super) struct Topic {
     recent: VecDeque<Arc<LakeBatch>>,
     pub(super) positions: HashMap<PositionKey, (i64, String)>,
     pub(super) newest: watch::Sender<u64>,
+    /// Offsets up to here are known to be durable in the element's table.
+    pub(super) rolled: u64,
+}
+
+/// What the log holds of an element beyond its table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    /// Bytes of the bodies.
+    pub(crate) bytes: u64,
+    /// When the oldest of them was committed.
+    pub(crate) oldest_at: DateTime<Utc>,
 }
 
 impl Topic {
@@ -77,6 +88,7 @@ impl Topic {
             recent: VecDeque::new(),
             positions: HashMap::new(),
             newest: watch::Sender::new(head),
+            rolled: 0,
         }
     }
 
@@ -108,6 +120,18 @@ impl Topic {
             .iter()
             .find(|(lost_after, first)| *lost_after <= after && after + 1 < *first)
             .map(|(_, first)| first - 1)
+    }
+
+    /// Each gap began a new epoch.
+    pub(super) fn epoch_of(&self, offset: u64) -> u32 {
+        1 + self.gaps.iter().filter(|(_, first)| *first <= offset).count() as u32
+    }
+
+    pub(super) fn pending(&self) -> Option<Pending> {
+        let start = self.entries.partition_point(|entry| entry.last <= self.rolled);
+        let oldest_at = self.entries.get(start)?.committed_at;
+        let bytes = self.entries.range(start..).map(|entry| u64::from(entry.bytes)).sum();
+        Some(Pending { bytes, oldest_at })
     }
 
     /// Entries from the one that holds `after + 1`; an error when the log no longer holds it.
