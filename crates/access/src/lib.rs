@@ -1,1 +1,33 @@
+//! Who may do what: tenants, clients, scopes, tokens, channel credentials, secrets at rest, the
+//! audit log, and the filter in front of every address a tenant can name.
+//!
+//! Called by the control API (tokens, callers, tenants, clients), provisioning (credentials), the
+//! engine (channel keys, signing secrets, outbound calls) and events (sealed secrets, outbound
+//! calls). It never knows channels beyond their id, nor records, orders or prices.
+//!
+//! [`Access`] holds what needs keys or memory; everything else is plain functions on a transaction
+//! that the caller opened. After committing a change of a tenant or a client, call
+//! [`Access::forget`], so that this process sees it at once; others see it within five seconds.
 
+mod access;
+pub mod audit;
+mod bootstrap;
+mod caller;
+pub mod clients;
+pub mod credentials;
+mod envelope;
+mod error;
+mod issuer;
+pub mod outbound;
+mod scopes;
+pub mod tenants;
+mod text;
+
+pub use access::{Access, AccessConfig};
+pub use caller::{AdminCaller, Principal, TenantCaller};
+pub use credentials::{Credential, CredentialKind, CredentialState, Issued, Revealed, VerifiedKey};
+pub use envelope::{Envelope, MasterKey};
+pub use error::AccessError;
+pub use issuer::{Jwk, Jwks, TokenResponse};
+pub use scopes::{Scope, Scopes};
+pub use tenants::PLATFORM;

@@ -1,0 +1,173 @@
+//! What needs keys or memory: tokens, channel keys, sealed secrets.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use headgate_database::Db;
+use headgate_types::{ClientId, CredentialId, SharedClock, TenantId};
+use parking_lot::Mutex;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::audit;
+use crate::clients::LoginRow;
+use crate::credentials::KeyRow;
+use crate::envelope::{Envelope, MasterKey};
+use crate::error::AccessError;
+use crate::issuer::SigningKeys;
+
+/// How long a row that decides about access is trusted without looking again. The longest time
+/// another process takes to notice a revocation.
+const CACHE_SECONDS: i64 = 5;
+const CACHE_ROWS: usize = 10_000;
+
+/// How tokens and credentials are made.
+#[derive(Debug, Clone)]
+pub struct AccessConfig {
+    /// The `iss` of tokens, exactly as clients see it.
+    pub issuer_url: Url,
+    /// The `aud` of tokens.
+    pub audience: String,
+    /// Seals every secret at rest.
+    pub master_key: MasterKey,
+    /// How long a token is good.
+    pub token_lifetime: TimeDelta,
+    /// How long a rotated channel credential is still good.
+    pub channel_key_grace: TimeDelta,
+    /// How long a claim can be redeemed.
+    pub claim_lifetime: TimeDelta,
+}
+
+impl AccessConfig {
+    /// The usual times: tokens for an hour, a day of grace, claims for a week.
+    #[must_use]
+    pub fn new(issuer_url: Url, audience: impl Into<String>, master_key: MasterKey) -> Self {
+        Self {
+            issuer_url,
+            audience: audience.into(),
+            master_key,
+            token_lifetime: TimeDelta::hours(1),
+            channel_key_grace: TimeDelta::days(1),
+            claim_lifetime: TimeDelta::days(7),
+        }
+    }
+}
+
+/// The keeper of keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Access(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) db: Db,
+    pub(crate) clock: SharedClock,
+    pub(crate) config: AccessConfig,
+    pub(crate) envelope: Envelope,
+    pub(crate) keys: SigningKeys,
+    pub(crate) clients: Recent<ClientId, Option<LoginRow>>,
+    pub(crate) channel_keys: Recent<CredentialId, Option<KeyRow>>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("issuer", &self.0.config.issuer_url.as_str())
+            .field("kek_id", &self.0.envelope.kek_id())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Loads the signing keys, or makes the first.
+    ///
+    /// # Errors
+    /// When the database fails, or its keys were sealed under another master key.
+    pub async fn open(db: Db, clock: SharedClock, config: AccessConfig) -> Result<Self, AccessError> {
+        let envelope = Envelope::new(&config.master_key);
+        let keys = SigningKeys::open(&db, &clock, &envelope).await?;
+        let (clients, channel_keys) = (Recent::default(), Recent::default());
+        Ok(Self(Arc::new(Inner { db, clock, config, envelope, keys, clients, channel_keys })))
+    }
+
+    /// Seals and opens secrets of other crates.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.0.envelope
+    }
+
+    /// A key for one purpose of another crate, derived from the master key.
+    #[must_use]
+    pub fn derive_key(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        self.0.config.master_key.derive(purpose)
+    }
+
+    /// The `iss` of tokens.
+    #[must_use]
+    pub fn issuer_url(&self) -> &Url {
+        &self.0.config.issuer_url
+    }
+
+    /// Forgets what was read about clients, tenants and channel keys. Call it after committing a
+    /// change of them, so that this process sees the change at once.
+    pub fn forget(&self) {
+        self.0.clients.clear();
+        self.0.channel_keys.clear();
+    }
+
+    /// Records a denial or a failure in a transaction of its own, because that of the request is
+    /// rolled back.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audit(&self, entry: audit::Entry) -> Result<(), AccessError> {
+        let tenant = entry.tenant;
+        let mut tx = self.0.db.platform().await?;
+        tx.act_for(tenant).await?;
+        audit::record(&mut tx, entry, &self.0.clock).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The tenants whose audit chains exist, for `headgate audit verify`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn audited_tenants(&self) -> Result<Vec<TenantId>, AccessError> {
+        let mut tx = self.0.db.read_platform().await?;
+        audit::tenants(&mut tx).await
+    }
+}
+
+/// Rows read a moment ago.
+pub(crate) struct Recent<K, V>(Mutex<HashMap<K, (DateTime<Utc>, V)>>);
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Recent<K, V> {
+    pub(crate) fn get(&self, key: &K, now: DateTime<Utc>) -> Option<V> {
+        let rows = self.0.lock();
+        let (read_at, value) = rows.get(key)?;
+        // The absolute difference: a clock that was set back must not keep a row for long.
+        let fresh = (now - *read_at).abs() < TimeDelta::seconds(CACHE_SECONDS);
+        fresh.then(|| value.clone())
+    }
+
+    pub(crate) fn put(&self, key: K, value: V, now: DateTime<Utc>) {
+        let mut rows = self.0.lock();
+        // Ids come from outside, so the number of rows has to be bounded.
+        if rows.len() >= CACHE_ROWS {
+            rows.clear();
+        }
+        rows.insert(key, (now, value));
+    }
+
+    fn clear(&self) {
+        self.0.lock().clear();
+    }
+}

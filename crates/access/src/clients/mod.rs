@@ -1,0 +1,145 @@
+//! Machine clients: what logs in at the token endpoint.
+
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use headgate_database::Tx;
+use headgate_types::{ClientId, FieldError, SharedClock, TenantId};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::AccessError;
+use crate::scopes::{Scope, Scopes};
+use crate::tenants::{self, PLATFORM, TenantState};
+use crate::text::{checked_name, new_secret, secret_hash};
+
+pub(crate) use store::{LoginRow, find_for_login};
+
+const SECRET_PREFIX: &str = "hgs_";
+/// How many clients one tenant can have that are not revoked.
+pub const MAX_CLIENTS: usize = 100;
+
+/// A machine client. Its secret is shown once, when it is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Client {
+    /// The `client_id` at the token endpoint.
+    pub id: ClientId,
+    /// Whose client it is; none for a platform administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// What people call it.
+    pub name: String,
+    /// What its tokens can have at most.
+    pub scopes: Scopes,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A client to be created.
+#[derive(Debug, Clone)]
+pub struct NewClient {
+    /// Whose client; none for a platform administrator.
+    pub tenant: Option<TenantId>,
+    /// What people call it.
+    pub name: String,
+    /// What its tokens can have at most.
+    pub scopes: Scopes,
+}
+
+/// Creates a client; the secret is not kept and cannot be shown again. The transaction acts for
+/// the client's tenant (`act_for`), or for [`PLATFORM`].
+///
+/// # Errors
+/// When name or scopes do not serve, the tenant is unknown or offboarded, or it has too many.
+pub async fn create(tx: &mut Tx, new: NewClient, clock: &SharedClock) -> Result<(Client, SecretString), AccessError> {
+    let mut wrong = Vec::new();
+    let name = checked_name("/name", &new.name).map_err(|error| wrong.push(error)).unwrap_or_default();
+    if new.scopes.is_empty() {
+        wrong.push(FieldError::new("/scopes", "invalid_scope", "a client has at least one scope"));
+    }
+    if new.tenant.is_some() && new.scopes.contains(Scope::Admin) {
+        wrong.push(FieldError::new("/scopes", "invalid_scope", "admin is not for clients of a tenant"));
+    }
+    if !wrong.is_empty() {
+        return Err(AccessError::Invalid(wrong));
+    }
+    if let Some(tenant) = new.tenant
+        && tenants::get(tx, tenant).await?.state == TenantState::Offboarded
+    {
+        return Err(AccessError::TenantOffboarded);
+    }
+    let owner = new.tenant.unwrap_or(PLATFORM);
+    if store::list(tx, owner).await?.iter().filter(|client| client.revoked_at.is_none()).count() >= MAX_CLIENTS {
+        let detail = format!("a tenant has at most {MAX_CLIENTS} clients; revoke one first");
+        return Err(AccessError::Invalid(vec![FieldError::new("", "too_many_clients", detail)]));
+    }
+    let secret = new_secret(SECRET_PREFIX);
+    let client = Client {
+        id: ClientId::new(),
+        tenant: new.tenant,
+        name,
+        scopes: new.scopes,
+        created_at: clock.now(),
+        revoked_at: None,
+    };
+    store::insert(tx, owner, &client, &secret_hash(&secret)).await?;
+    Ok((client, secret))
+}
+
+/// The clients of a tenant (none: of the platform), oldest first, revoked ones included.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list(tx: &mut Tx, tenant: Option<TenantId>) -> Result<Vec<Client>, AccessError> {
+    Ok(store::list(tx, tenant.unwrap_or(PLATFORM)).await?)
+}
+
+/// One client of a tenant (none: of the platform).
+///
+/// # Errors
+/// [`AccessError::NotFound`].
+pub async fn get(tx: &mut Tx, tenant: Option<TenantId>, id: ClientId) -> Result<Client, AccessError> {
+    let client = store::find(tx, tenant.unwrap_or(PLATFORM), id).await?;
+    client.ok_or(AccessError::NotFound("client"))
+}
+
+/// Revokes a client: no new tokens, and those it has are refused. Repeatable.
+///
+/// # Errors
+/// [`AccessError::NotFound`].
+pub async fn revoke(
+    tx: &mut Tx,
+    tenant: Option<TenantId>,
+    id: ClientId,
+    clock: &SharedClock,
+) -> Result<Client, AccessError> {
+    store::revoke(tx, tenant.unwrap_or(PLATFORM), id, clock.now()).await?;
+    get(tx, tenant, id).await
+}
+
+/// Gives a client a new secret; the one before it is good for `grace` more.
+///
+/// # Errors
+/// [`AccessError::NotFound`], also for a revoked client.
+pub async fn rotate_secret(
+    tx: &mut Tx,
+    tenant: Option<TenantId>,
+    id: ClientId,
+    grace: TimeDelta,
+    clock: &SharedClock,
+) -> Result<(Client, SecretString), AccessError> {
+    let secret = new_secret(SECRET_PREFIX);
+    let until = clock.now() + grace;
+    if store::rotate(tx, tenant.unwrap_or(PLATFORM), id, &secret_hash(&secret), until).await? == 0 {
+        return Err(AccessError::NotFound("client"));
+    }
+    Ok((get(tx, tenant, id).await?, secret))
+}
+
+pub(crate) async fn revoke_all(tx: &mut Tx, tenant: TenantId, now: DateTime<Utc>) -> Result<(), AccessError> {
+    Ok(store::revoke_all(tx, tenant, now).await?)
+}

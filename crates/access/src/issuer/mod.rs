@@ -1,0 +1,12 @@
+//! The built-in issuer: client credentials in (RFC 6749 section 4.4), access tokens out (RFC 9068),
+//! and the other way round.
+
+mod keys;
+mod limits;
+mod store;
+mod token;
+mod verify;
+
+pub(crate) use keys::SigningKeys;
+pub use keys::{Jwk, Jwks};
+pub use token::TokenResponse;

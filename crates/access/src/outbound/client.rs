@@ -1,0 +1,156 @@
+//! An HTTP client that keeps the policy.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, StatusCode};
+use url::Url;
+
+use super::policy::{OutboundError, OutboundPolicy};
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of an answer is kept.
+const MAX_ANSWER: usize = 4_096;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The first 4 KiB of the body; what cannot be read as UTF-8 is replaced.
+    pub body: String,
+}
+
+/// An HTTP client for addresses that tenants name. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct GuardedClient {
+    client: Client,
+    policy: Arc<OutboundPolicy>,
+}
+
+impl GuardedClient {
+    /// A client that keeps `policy`; every request takes at most 15 seconds as a whole.
+    ///
+    /// # Errors
+    /// [`OutboundError::Client`] when TLS cannot be set up.
+    pub fn new(policy: OutboundPolicy) -> Result<Self, OutboundError> {
+        Self::with_timeout(policy, TIMEOUT)
+    }
+
+    /// The same with another limit of time.
+    ///
+    /// # Errors
+    /// [`OutboundError::Client`] when TLS cannot be set up.
+    pub fn with_timeout(policy: OutboundPolicy, timeout: Duration) -> Result<Self, OutboundError> {
+        // Two cryptographic back-ends are linked; without a choice the TLS library panics. The
+        // binary chooses first thing, tests and tools may not have.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // An error means that somebody else was faster, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let policy = Arc::new(policy);
+        let client = Client::builder()
+            .dns_resolver(Arc::new(FilteredResolver(Arc::clone(&policy))))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .user_agent(concat!("headgate/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| OutboundError::Client(reason(&error)))?;
+        Ok(Self { client, policy })
+    }
+
+    /// What may be reached.
+    #[must_use]
+    pub fn policy(&self) -> &OutboundPolicy {
+        &self.policy
+    }
+
+    /// Sends a POST.
+    ///
+    /// # Errors
+    /// See [`OutboundError`]; any status of an answer is not an error.
+    pub async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Answer, OutboundError> {
+        self.send(Method::POST, url, headers, body).await
+    }
+
+    /// Sends a request and reads the beginning of the answer.
+    ///
+    /// # Errors
+    /// See [`OutboundError`]; any status of an answer is not an error.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, OutboundError> {
+        self.policy.check_url(url)?;
+        let request = self.client.request(method, url.clone()).headers(headers).body(body);
+        let mut response = request.send().await.map_err(|error| failure(&error))?;
+        let mut kept = Vec::new();
+        // An answer that breaks off or is too long has still answered: the status counts.
+        while kept.len() < MAX_ANSWER {
+            match response.chunk().await {
+                Ok(Some(chunk)) => kept.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - kept.len())]),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(Answer {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: String::from_utf8_lossy(&kept).into_owned(),
+        })
+    }
+}
+
+/// Resolves by the operating system and lets through only what the policy does.
+struct FilteredResolver(Arc<OutboundPolicy>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the name resolves to no address that may be reached")]
+struct NoAddress;
+
+impl Resolve for FilteredResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.0);
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let allowed: Vec<SocketAddr> = found.filter(|address| policy.check_address(address.ip()).is_ok()).collect();
+            if allowed.is_empty() {
+                return Err(NoAddress.into());
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn failure(error: &reqwest::Error) -> OutboundError {
+    if caused_by_filter(error) {
+        return OutboundError::Refused("its name resolves to no public address");
+    }
+    if error.is_timeout() { OutboundError::TimedOut } else { OutboundError::Unreachable(reason(error)) }
+}
+
+type Cause = dyn std::error::Error + 'static;
+
+fn causes<'a>(error: &'a Cause) -> impl Iterator<Item = &'a Cause> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+fn caused_by_filter(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| cause.is::<NoAddress>())
+}
+
+/// The innermost cause: the outer ones repeat the URL, which may carry a secret of the tenant.
+fn reason(error: &reqwest::Error) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
