@@ -15,6 +15,8 @@ mod config;
 mod delta;
 mod error;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod fixtures;
 mod keys;
 mod lake;

@@ -6,6 +6,8 @@ mod compact;
 mod current;
 mod data_file;
 mod files;
+#[cfg(test)]
+mod outside;
 mod quarantine;
 mod read;
 mod roll;

@@ -180,3 +180,23 @@ async fn sequences_are_never_used_twice_and_orphaned_files_go_at_start() {
     assert!(second.sequence > first);
     assert_eq!(*newest.borrow_and_update(), second.sequence);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_could_not_be_written_is_not_acknowledged_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let database = rusqlite::Connection::open(directory.path().join("landing/landing.db")).unwrap();
+    database
+        .execute_batch("CREATE TRIGGER refuse BEFORE INSERT ON payloads BEGIN SELECT RAISE(ABORT, 'no space'); END")
+        .unwrap();
+    for body in [Body::from(vec![1; 10]), stream_of(500_000, 3)] {
+        let refused = lake.landing().append(payload(channel, feed, body)).await.unwrap_err();
+        assert_eq!(refused.code(), "storage_failed");
+    }
+    assert_eq!(lake.landing().usage(channel), LandingUsage::default());
+    let files = std::fs::read_dir(directory.path().join("landing").join(channel.to_string())).unwrap().count();
+    assert_eq!(files, 0);
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    lake.landing().append(payload(channel, feed, vec![1])).await.unwrap();
+}

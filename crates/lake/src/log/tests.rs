@@ -209,6 +209,69 @@ async fn a_directory_is_used_by_one_process_at_a_time() {
     lake(directory.path()).await;
 }
 
+/// Makes the store refuse inserts into `table` until the guard is dropped.
+struct Refusing<'a>(rusqlite::Connection, &'a str);
+
+impl<'a> Refusing<'a> {
+    fn new(database: &Path, table: &'a str) -> Self {
+        let connection = rusqlite::Connection::open(database).unwrap();
+        connection
+            .execute_batch(&format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no space'); END"
+            ))
+            .unwrap();
+        Self(connection, table)
+    }
+}
+
+impl Drop for Refusing<'_> {
+    fn drop(&mut self) {
+        let dropped = self.0.execute_batch("DROP TRIGGER refuse");
+        assert!(dropped.is_ok(), "the trigger on {} stays", self.1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_group_leaves_every_head_where_it_was_and_the_next_one_succeeds() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let layouts = [layout(ElementKind::Events), layout(ElementKind::Events)];
+    for layout in &layouts {
+        lake.register(layout.clone()).await.unwrap();
+        append_events(&lake, layout, 2).await;
+    }
+    let mut newest = lake.log().watch(layouts[0].element).unwrap();
+    newest.mark_unchanged();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    // Once the bodies are refused, and once the group fails after everything has been written.
+    for table in ["commits", "groups"] {
+        let refusing = Refusing::new(&directory.path().join("log/log.db"), table);
+        let appends = layouts.iter().map(|layout| {
+            let mut new = commit(layout, 2, events(layout, [3]));
+            let partition = String::new();
+            new.positions = vec![Position { channel, feed, partition, value: "1".to_owned() }];
+            new.side = vec![b"dead letter".to_vec()];
+            lake.log().append(new)
+        });
+        for refused in futures::future::join_all(appends).await {
+            assert_eq!(refused.unwrap_err().code(), "storage_failed");
+        }
+        drop(refusing);
+        for layout in &layouts {
+            assert_eq!(lake.log().head(layout.element), 2);
+            assert_eq!(lake.log().position(layout.element, channel, feed, ""), None);
+        }
+        assert!(lake.log().read_side(0, 10).await.unwrap().is_empty());
+        assert!(!newest.has_changed().unwrap());
+        assert!(!lake.log().is_poisoned());
+    }
+    for layout in &layouts {
+        append_events(&lake, layout, 1).await;
+        assert_tiles(&lake.log().read(layout.element, 0, usize::MAX).await.unwrap(), 0, 3);
+    }
+    assert_eq!(*newest.borrow(), 3);
+}
+
 #[test]
 fn a_commit_of_one_record_takes_a_few_hundred_bytes() {
     let layout = layout(ElementKind::Entity);
