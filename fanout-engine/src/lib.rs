@@ -1,1 +1,17 @@
+//! The data plane: what happens to a record between a source's `202` and its arrival in every
+//! channel that ordered it.
+//!
+//! Owns conforming payloads into records (`conform`, `ingest`), the current rows of entities
+//! (`projection`), shaping (`shape`), delivery (`delivery`), one folder per channel profile
+//! (`technology`), the data listener and the engine's internal API. Its tables are cursors,
+//! deliveries, dead letters, receipts and projections, in the data database.
+//!
+//! The binary starts it; the control plane asks it through `headgate_types::engine::Engine` only.
+//!
+//! Never knows orders, templates or the control API; never writes a catalog row other than what it
+//! observes of a channel.
 
+mod error;
+pub mod units;
+
+pub use error::EngineFault;

@@ -1,0 +1,78 @@
+//! What can go wrong in the engine, apart from what a single record or request does.
+
+use headgate_database::DbError;
+use headgate_types::{Coded, ErrorKind, FieldError};
+
+/// A failure of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineFault {
+    /// A document of the caller is wrong; the fields say where.
+    #[error("{detail}")]
+    Refused {
+        /// Stable code.
+        code: &'static str,
+        /// What is wrong as a whole.
+        detail: String,
+        /// The places.
+        fields: Vec<FieldError>,
+    },
+    /// There is no such thing for this caller.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// What the platform holds contradicts itself. The text is for the logs.
+    #[error("an invariant does not hold: {0}")]
+    Invariant(String),
+    /// The engine is shutting down.
+    #[error("the engine is closing")]
+    Closing,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A file of the engine could not be read or written.
+    #[error("failed to use a file: {0}")]
+    Io(#[from] std::io::Error),
+    /// A store of the engine failed.
+    #[error("failed to use a store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Arrow failed.
+    #[error("failed to encode or decode records: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl Coded for EngineFault {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { .. } => ErrorKind::Unprocessable,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Closing => ErrorKind::Unavailable,
+            Self::Database(error) => error.kind(),
+            Self::Invariant(_) | Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => ErrorKind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { code, .. } => code,
+            Self::NotFound(_) => "not_found",
+            Self::Closing => "engine_closing",
+            Self::Database(error) => error.code(),
+            Self::Invariant(_) => "engine_invariant",
+            Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => "engine_failed",
+        }
+    }
+
+    fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::Refused { fields, .. } => fields.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Closing => Some(2),
+            Self::Database(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
