@@ -16,6 +16,10 @@ pub enum LakeError {
     /// The element was never registered, or was removed.
     #[error("the lake does not know {0}")]
     UnknownElement(ElementId),
+    /// The element was not registered since the lake was opened, so its log has not been held
+    /// against its table.
+    #[error("{0} was not registered since the lake was opened")]
+    Unregistered(ElementId),
     /// The schema was never registered for the element.
     #[error("{element} has no schema {schema}")]
     UnknownSchema {
@@ -133,6 +137,7 @@ impl Coded for LakeError {
             Self::Resync { .. } => ErrorKind::Gone,
             Self::Poisoned | Self::Closed | Self::Locked(_) | Self::NotWritten(_) => ErrorKind::Unavailable,
             Self::InvalidBatch(_)
+            | Self::Unregistered(_)
             | Self::BelowLog { .. }
             | Self::Damaged(_)
             | Self::Sqlite(_)
@@ -158,7 +163,9 @@ impl Coded for LakeError {
             Self::Resync { .. } => "resync_required",
             Self::Poisoned | Self::NotWritten(_) => "storage_failed",
             Self::Closed | Self::Locked(_) => "storage_closed",
-            Self::InvalidBatch(_) | Self::BelowLog { .. } | Self::Damaged(_) => "lake_invariant",
+            Self::InvalidBatch(_) | Self::Unregistered(_) | Self::BelowLog { .. } | Self::Damaged(_) => {
+                "lake_invariant"
+            }
             Self::Sqlite(_)
             | Self::Io(_)
             | Self::Arrow(_)

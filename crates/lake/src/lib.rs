@@ -14,6 +14,7 @@ mod committer;
 mod config;
 mod delta;
 mod error;
+mod extent;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod writer;
 pub use batch::LakeBatch;
 pub use config::LakeConfig;
 pub use error::{LakeError, Result};
+pub use extent::Extent;
 pub use lake::Lake;
 pub use landing::{Body, Landed, Landing, LandingUsage, NewPayload, Payload, StoredBody};
 pub use layout::{

@@ -42,12 +42,13 @@ impl Inner {
                 }
             }
             let encoded = tokio::task::spawn_blocking(move || encoder.finish()).await??;
+            let stored = tables.changes.store(encoded).await?;
             tables
                 .changes
                 .commit(Commit {
                     operation: "OPTIMIZE",
                     mode: None,
-                    add: vec![encoded],
+                    add: vec![stored],
                     remove: run,
                     txn: None,
                     data_change: false,

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use headgate_types::ElementId;
 
-use super::data_file::{DataFile, Encoded, FileEncoder, offsets};
+use super::data_file::{DataFile, FileEncoder, Stored, offsets};
 use super::read::FileReader;
 use super::table::{Commit, Table};
 use crate::error::Result;
@@ -34,7 +34,7 @@ impl Inner {
         while let Some(batch) = changes.try_next().await? {
             keys.observe(&batch.batch)?;
         }
-        let mut output = Output::new(&layout, self.config.file_bytes);
+        let mut output = Output::new(current, &layout, self.config.file_bytes);
         let mut replaced = Vec::new();
         for file in &state.files {
             let kept = file.bytes >= self.config.file_bytes / 8 && !touches(current, file, &layout, &keys).await?;
@@ -82,15 +82,16 @@ async fn touches(current: &Table, file: &DataFile, layout: &ElementLayout, keys:
 
 /// Rows in offset order, cut into files.
 struct Output<'a> {
+    table: &'a Table,
     layout: &'a ElementLayout,
     file_bytes: u64,
     open: Option<FileEncoder>,
-    finished: Vec<Encoded>,
+    finished: Vec<Stored>,
 }
 
 impl<'a> Output<'a> {
-    fn new(layout: &'a ElementLayout, file_bytes: u64) -> Self {
-        Self { layout, file_bytes, open: None, finished: Vec::new() }
+    fn new(table: &'a Table, layout: &'a ElementLayout, file_bytes: u64) -> Self {
+        Self { table, layout, file_bytes, open: None, finished: Vec::new() }
     }
 
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
@@ -113,7 +114,8 @@ impl<'a> Output<'a> {
 
     async fn close(&mut self) -> Result<()> {
         if let Some(encoder) = self.open.take().filter(|encoder| encoder.records() > 0) {
-            self.finished.push(tokio::task::spawn_blocking(move || encoder.finish()).await??);
+            let encoded = tokio::task::spawn_blocking(move || encoder.finish()).await??;
+            self.finished.push(self.table.store(encoded).await?);
         }
         Ok(())
     }

@@ -56,6 +56,12 @@ pub(crate) struct Encoded {
     pub(crate) stats: String,
 }
 
+/// A file that is stored and waits for the commit that makes it part of the table.
+pub(crate) struct Stored {
+    pub(crate) file: DataFile,
+    pub(crate) stats: String,
+}
+
 /// Writes one file, in memory: it is bounded by the roll and compaction sizes.
 pub(crate) struct FileEncoder {
     writer: ArrowWriter<Vec<u8>>,
@@ -72,6 +78,8 @@ struct Column {
     max: Option<Value>,
     /// A text was too long for a maximum.
     open: bool,
+    /// A number has no JSON form, so neither bound can be told.
+    unbounded: bool,
     nulls: u64,
 }
 
@@ -130,6 +138,9 @@ impl FileEncoder {
         for (field, column) in self.schema.fields().iter().zip(self.statistics) {
             let Some(column) = column else { continue };
             nulls.insert(field.name().clone(), json!(column.nulls));
+            if column.unbounded {
+                continue;
+            }
             min.extend(column.min.map(|value| (field.name().clone(), value)));
             if !column.open {
                 max.extend(column.max.map(|value| (field.name().clone(), value)));
@@ -173,6 +184,7 @@ impl Column {
             }
             _ => (None, None),
         };
+        self.unbounded |= [&min, &max].into_iter().flatten().any(Value::is_null);
         keep(&mut self.min, min, std::cmp::Ordering::Less);
         keep(&mut self.max, max, std::cmp::Ordering::Greater);
     }

@@ -19,9 +19,9 @@ use std::path::Path;
 
 use headgate_types::{ElementId, SharedClock};
 
-pub(crate) use self::data_file::offsets;
+pub(crate) use self::data_file::{DataFile, offsets};
 pub(crate) use self::read::FileReader;
-pub(crate) use self::table::{Table, TableState};
+pub(crate) use self::table::{Commit, Table, TableState};
 use crate::config::LakeConfig;
 use crate::error::Result;
 

@@ -27,14 +27,15 @@ impl Inner {
                 break;
             }
             let Some(encoded) = self.next_file(element, txn, head).await? else { break };
+            let stored = tables.changes.store(encoded).await?;
             let schema = self.log().layout(element)?.arrow_schema();
             tables
                 .changes
                 .commit(Commit {
                     operation: "WRITE",
                     mode: Some("Append"),
-                    txn: Some((txn, encoded.file.last)),
-                    add: vec![encoded],
+                    txn: Some((txn, stored.file.last)),
+                    add: vec![stored],
                     remove: Vec::new(),
                     data_change: true,
                     schema,

@@ -18,7 +18,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::actions;
-use super::data_file::{DataFile, Encoded};
+use super::data_file::{DataFile, Encoded, Stored};
 use super::files::{SyncedFiles, make_directory};
 use super::quarantine::quarantine;
 use crate::config::LakeConfig;
@@ -63,7 +63,7 @@ impl TableState {
 pub(crate) struct Commit {
     pub(crate) operation: &'static str,
     pub(crate) mode: Option<&'static str>,
-    pub(crate) add: Vec<Encoded>,
+    pub(crate) add: Vec<Stored>,
     pub(crate) remove: Vec<DataFile>,
     /// The `txn` the change was computed on, and the one it leads to. `None` moves nothing.
     pub(crate) txn: Option<(u64, u64)>,
@@ -161,11 +161,19 @@ impl Table {
         })
     }
 
-    /// Makes a change durable: data files first, then the log entry that names them, each synced.
+    /// Makes a data file durable. Without a commit that names it, the vacuum takes it.
+    pub(crate) async fn store(&self, encoded: Encoded) -> Result<Stored> {
+        let Encoded { file, content, stats } = encoded;
+        let path = object_store::path::Path::from(file.path.as_str());
+        self.store.put_opts(&path, content.into(), PutMode::Create.into()).await?;
+        Ok(Stored { file, stats })
+    }
+
+    /// Makes a change durable; its data files are stored already.
     ///
     /// # Errors
-    /// The table is not where the change was computed on, or a file cannot be written; then the
-    /// table is as it was, and stray files go with the next vacuum.
+    /// The table is not where the change was computed on, or the entry cannot be written; then
+    /// the table is as it was.
     pub(crate) async fn commit(&self, change: Commit) -> Result<Arc<TableState>> {
         let state = self.state();
         if let Some((expected, _)) = change.txn
@@ -200,11 +208,9 @@ impl Table {
             lines.push(actions::remove(file, now, change.data_change));
         }
         next.files.retain(|file| !change.remove.contains(file));
-        for encoded in change.add {
-            lines.push(actions::add(&encoded.file, &encoded.stats, now, change.data_change));
-            let path = object_store::path::Path::from(encoded.file.path.as_str());
-            self.store.put_opts(&path, encoded.content.into(), PutMode::Create.into()).await?;
-            next.files.push(encoded.file);
+        for Stored { file, stats } in change.add {
+            lines.push(actions::add(&file, &stats, now, change.data_change));
+            next.files.push(file);
         }
         next.files.sort_unstable_by_key(|file| file.first);
         let entry = CommitOrBytes::LogBytes(actions::lines(&lines).into());

@@ -323,6 +323,64 @@ async fn removing_an_element_leaves_nothing_and_touches_no_other() {
     assert_eq!(append_events(&lake, &gone, 1).await.first, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_behind_the_retention_hears_of_it_and_live_rows_stay_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = LakeConfig::new(directory.path());
+    config.recent_bytes = 0;
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let (facts, entity) = (layout(ElementKind::Events), layout(ElementKind::Entity));
+    lake.register(facts.clone()).await.unwrap();
+    lake.register(entity.clone()).await.unwrap();
+    for _ in 0..3 {
+        append_events(&lake, &facts, 10).await;
+        lake.inner.roll(facts.element).await.unwrap();
+    }
+    assert_eq!(lake.cut(facts.element, 15).await.unwrap(), 11);
+    let behind = lake.read(facts.element, 5, 1).await.unwrap_err();
+    assert!(matches!(behind, LakeError::Resync { floor: 11, .. }), "{behind}");
+    assert_eq!(behind.code(), "resync_required");
+    assert_tiles(&scanned(&lake, &facts, 10, u64::MAX).await, 10, 30);
+    let extent = lake.extent(facts.element).await.unwrap();
+    assert_eq!((extent.floor, extent.head, extent.rolled, extent.records), (11, 30, 30, 20));
+    assert!(extent.table_bytes > 0 && extent.live.is_none());
+
+    for (head, name) in [(0, "a"), (1, "b"), (2, "c")] {
+        let batch = changes(&entity, &[("insert", head as i64, name, None)]);
+        lake.log().append(commit(&entity, head, batch)).await.unwrap();
+        lake.inner.roll(entity.element).await.unwrap();
+    }
+    assert_eq!(lake.cut(entity.element, 3).await.unwrap(), 1, "the table of live rows is still empty");
+    lake.publish_tables(entity.element).await.unwrap();
+    assert_eq!(lake.extent(entity.element).await.unwrap().live, Some((3, 3)));
+    assert_eq!(lake.cut(entity.element, 3).await.unwrap(), 3);
+    assert_eq!(live(&lake, &entity, 3, 0).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_writer_rolls_by_size_and_age_and_leaves_small_young_tails_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = headgate_types::FakeClock::at(chrono::DateTime::from_timestamp_nanos(1_800_000_000_000_000_000));
+    let mut config = LakeConfig::new(directory.path());
+    config.roll_bytes = 1_500;
+    let shared: headgate_types::SharedClock = clock.clone();
+    let lake = Lake::open(config, shared).await.unwrap();
+    let (small, large) = (layout(ElementKind::Events), layout(ElementKind::Events));
+    for (layout, count) in [(&small, 1), (&large, 2_000)] {
+        lake.register(layout.clone()).await.unwrap();
+        append_events(&lake, layout, count).await;
+    }
+    let writer = LakeWriter::new(lake.clone());
+    let running = CancellationToken::new();
+    assert_eq!(writer.run_once(&running).await, 1);
+    assert_eq!(lake.extent(large.element).await.unwrap().rolled, 2_000);
+    assert_eq!(lake.extent(small.element).await.unwrap().rolled, 0);
+    clock.advance(chrono::TimeDelta::hours(2));
+    assert_eq!(writer.run_once(&running).await, 1);
+    assert_eq!(lake.extent(small.element).await.unwrap().rolled, 1);
+    assert_eq!(writer.run_once(&running).await, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 

@@ -5,6 +5,7 @@
 //! always `insert`, an all-null `_before`) is left out, so a commit of one small record takes a few
 //! hundred bytes.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
         &mut Default::default(),
     )?;
     let plain = [encoded.ipc_message.as_slice(), encoded.arrow_data.as_slice()].concat();
-    let compressed = zstd::bulk::compress(&plain, 1)?;
+    let compressed = compress(&plain)?;
     let mut body = Vec::with_capacity(HEADER + compressed.len());
     body.push(VERSION);
     body.push(flags);
@@ -63,6 +64,21 @@ pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
     body.extend_from_slice(&(encoded.ipc_message.len() as u32).to_le_bytes());
     body.extend_from_slice(&compressed);
     Ok(body)
+}
+
+thread_local! {
+    // Setting a compressor up costs more than compressing a small commit.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(plain: &[u8]) -> Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(zstd::bulk::Compressor::new(1)?),
+        };
+        Ok(compressor.compress(plain)?)
+    })
 }
 
 /// Decodes a body into the columns of `schema`, that of the commit.

@@ -118,6 +118,9 @@ impl Log {
             return Err(LakeError::Full { what: "the element log", used: memory.bytes, limit: self.limit });
         }
         let topic = memory.topic(commit.element)?;
+        if !topic.is_checked {
+            return Err(LakeError::Unregistered(commit.element));
+        }
         if topic.head > commit.expected_head {
             return Err(LakeError::Conflict { element: commit.element, head: topic.head });
         }
@@ -349,6 +352,7 @@ impl Log {
     pub(crate) fn set_rolled(&self, element: ElementId, offset: u64) {
         if let Ok(topic) = self.memory.lock().topic_mut(element) {
             topic.rolled = topic.rolled.max(offset);
+            topic.is_checked = true;
         }
     }
 

@@ -112,6 +112,9 @@ async fn truncation_keeps_the_last_commit_and_the_head_over_a_restart() {
         append_events(&lake, &layout, 1).await
     };
     let lake = lake(directory.path()).await;
+    let unchecked = lake.log().append(commit(&layout, 11, events(&layout, [12]))).await.unwrap_err();
+    assert!(matches!(unchecked, LakeError::Unregistered(_)), "{unchecked}");
+    lake.register(layout.clone()).await.unwrap();
     let extent = lake.log().extent(layout.element).unwrap();
     assert_eq!((extent.floor, extent.head), (9, 11));
     let below = lake.log().read(layout.element, 0, usize::MAX).await.unwrap_err();
@@ -133,6 +136,7 @@ async fn a_log_shorter_than_what_was_read_goes_on_above_it_in_a_new_epoch() {
         assert_eq!((fenced.head, fenced.seen, fenced.epoch), (3, 7, 2));
     }
     let lake = lake(directory.path()).await;
+    lake.register(layout.clone()).await.unwrap();
     assert_eq!(lake.log().head(layout.element), 7);
     let appended = append_events(&lake, &layout, 2).await;
     assert_eq!((appended.epoch, appended.first, appended.last), (2, 8, 9));
@@ -319,6 +323,7 @@ proptest! {
                     _ => {
                         drop(lake);
                         lake = crate::fixtures::lake(directory.path()).await;
+                        lake.register(layout.clone()).await.unwrap();
                     }
                 }
                 let extent = lake.log().extent(layout.element).unwrap();

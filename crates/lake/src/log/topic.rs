@@ -63,6 +63,8 @@ pub(super) struct Topic {
     pub(super) newest: watch::Sender<u64>,
     /// Offsets up to here are known to be durable in the element's table.
     pub(super) rolled: u64,
+    /// Whether the log has been held against the table since it was opened.
+    pub(super) is_checked: bool,
 }
 
 /// What the log holds of an element beyond its table.
@@ -89,6 +91,7 @@ impl Topic {
             positions: HashMap::new(),
             newest: watch::Sender::new(head),
             rolled: 0,
+            is_checked: false,
         }
     }
 
