@@ -1,0 +1,1 @@
+//! The promises of metering, on both databases.
