@@ -8,8 +8,6 @@ CREATE TABLE outbox (
     type       TEXT NOT NULL,
     subject    TEXT NOT NULL,
     data       JSONB NOT NULL,
-    -- W3C traceparent of what caused it.
-    trace      TEXT,
     created_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (tenant_id, sequence),
     UNIQUE (tenant_id, id)
@@ -53,7 +51,10 @@ CREATE TABLE event_deliveries (
     event_id    UUID NOT NULL,
     sequence    BIGINT NOT NULL,
     state       TEXT NOT NULL,
+    -- Of all rounds.
     attempts    BIGINT NOT NULL,
+    -- Of this round: a resend starts the schedule anew.
+    tries       BIGINT NOT NULL,
     -- When to try (next); a taken delivery is moved on by its lease.
     due_at      TIMESTAMPTZ NOT NULL,
     created_at  TIMESTAMPTZ NOT NULL,
@@ -67,6 +68,8 @@ CREATE TABLE event_attempts (
     endpoint_id  UUID NOT NULL,
     event_id     UUID NOT NULL,
     attempt      BIGINT NOT NULL,
+    -- UUIDv7: orders a list of attempts.
+    id           UUID NOT NULL,
     at           TIMESTAMPTZ NOT NULL,
     -- HTTP status, NULL when there was no answer.
     status       BIGINT,
@@ -78,7 +81,7 @@ CREATE TABLE event_attempts (
     FOREIGN KEY (tenant_id, endpoint_id, event_id)
         REFERENCES event_deliveries (tenant_id, endpoint_id, event_id) ON DELETE CASCADE
 );
-CREATE INDEX event_attempts_by_time ON event_attempts (tenant_id, endpoint_id, at);
+CREATE INDEX event_attempts_by_time ON event_attempts (tenant_id, endpoint_id, id);
 
 ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE outbox FORCE ROW LEVEL SECURITY;

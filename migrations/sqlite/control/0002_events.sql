@@ -8,8 +8,6 @@ CREATE TABLE outbox (
     type       TEXT NOT NULL,
     subject    TEXT NOT NULL,
     data       TEXT NOT NULL,
-    -- W3C traceparent of what caused it.
-    trace      TEXT,
     created_at TEXT NOT NULL,
     PRIMARY KEY (tenant_id, sequence),
     UNIQUE (tenant_id, id)
@@ -53,7 +51,10 @@ CREATE TABLE event_deliveries (
     event_id    BLOB NOT NULL,
     sequence    INTEGER NOT NULL,
     state       TEXT NOT NULL,
+    -- Of all rounds.
     attempts    INTEGER NOT NULL,
+    -- Of this round: a resend starts the schedule anew.
+    tries       INTEGER NOT NULL,
     -- When to try (next); a taken delivery is moved on by its lease.
     due_at      TEXT NOT NULL,
     created_at  TEXT NOT NULL,
@@ -67,6 +68,8 @@ CREATE TABLE event_attempts (
     endpoint_id  BLOB NOT NULL,
     event_id     BLOB NOT NULL,
     attempt      INTEGER NOT NULL,
+    -- UUIDv7: orders a list of attempts.
+    id           BLOB NOT NULL,
     at           TEXT NOT NULL,
     -- HTTP status, NULL when there was no answer.
     status       INTEGER,
@@ -78,4 +81,4 @@ CREATE TABLE event_attempts (
     FOREIGN KEY (tenant_id, endpoint_id, event_id)
         REFERENCES event_deliveries (tenant_id, endpoint_id, event_id) ON DELETE CASCADE
 );
-CREATE INDEX event_attempts_by_time ON event_attempts (tenant_id, endpoint_id, at);
+CREATE INDEX event_attempts_by_time ON event_attempts (tenant_id, endpoint_id, id);

@@ -147,7 +147,7 @@ impl Access {
         let id = CredentialId::new();
         let secret = match kind {
             CredentialKind::ChannelKey => new_secret(&format!("hgk_{}_", id.uuid().simple())),
-            CredentialKind::SigningSecret => signing_secret(),
+            CredentialKind::SigningSecret => new_signing_secret(),
         };
         let plain = secret.expose_secret().as_bytes();
         let sealed = match kind {
@@ -241,8 +241,10 @@ fn text(plain: &[u8]) -> Result<SecretString, AccessError> {
     std::str::from_utf8(plain).map(SecretString::from).map_err(|_| AccessError::Sealed("it is not text"))
 }
 
-/// Standard Webhooks 1.0: `whsec_` and 24 to 64 bytes in standard Base64.
-fn signing_secret() -> SecretString {
+/// A new secret for signing what is sent. Standard Webhooks 1.0: `whsec_` and 24 to 64 bytes in
+/// standard Base64.
+#[must_use]
+pub fn new_signing_secret() -> SecretString {
     use base64::Engine as _;
     let bytes = random::<32>();
     SecretString::from(format!("whsec_{}", base64::prelude::BASE64_STANDARD.encode(*bytes)))
