@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{LakeError, Result};
+use crate::poison::Poison;
 
 /// What a key may add to a group per turn, in bytes.
 const QUANTUM: usize = 64 << 10;
@@ -111,11 +112,11 @@ pub(crate) struct Committer<J> {
 }
 
 impl<J: Send + 'static> Committer<J> {
-    pub(crate) fn start(name: &str, work: impl FnOnce(Arc<Queue<J>>) + Send + 'static) -> Result<Self> {
+    pub(crate) fn start(name: &str, poison: Poison, work: impl FnOnce(Arc<Queue<J>>) + Send + 'static) -> Result<Self> {
         let queue = Arc::new(Queue::new());
         let theirs = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let _abandon = Abandon(Arc::clone(&theirs));
+            let _abandon = Abandon(Arc::clone(&theirs), poison);
             work(theirs);
         })?;
         Ok(Self { queue, thread: Some(thread) })
@@ -124,10 +125,13 @@ impl<J: Send + 'static> Committer<J> {
 
 /// Lets go of queued jobs when the thread ends, panics included: their callers hear of it instead
 /// of waiting for ever.
-struct Abandon<J>(Arc<Queue<J>>);
+struct Abandon<J>(Arc<Queue<J>>, Poison);
 
 impl<J> Drop for Abandon<J> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.set();
+        }
         let mut state = self.0.state.lock();
         state.closed = true;
         state.turns.clear();

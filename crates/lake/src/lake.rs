@@ -15,6 +15,7 @@ use crate::error::{LakeError, Result};
 use crate::landing::Landing;
 use crate::layout::ElementLayout;
 use crate::log::{Fenced, Log};
+use crate::poison::Poison;
 
 /// Landing zone, log and Delta tables under one directory, which no other process may use
 /// meanwhile. Cheap to clone; the last clone closes the files.
@@ -29,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) clock: SharedClock,
     landing: Landing,
     log: Log,
+    poison: Poison,
     tables: Mutex<HashMap<ElementId, Arc<OnceCell<Arc<Tables>>>>>,
     fenced: Mutex<Vec<Fenced>>,
     /// Held until the stores above are closed.
@@ -43,12 +45,21 @@ impl Lake {
     pub async fn open(config: LakeConfig, clock: SharedClock) -> Result<Self> {
         tokio::task::spawn_blocking(move || {
             let lock = lock(&config.directory)?;
-            let landing = Landing::open(&config.directory.join("landing"), &config, Arc::clone(&clock))?;
-            let log = Log::open(&config.directory.join("log"), &config, Arc::clone(&clock))?;
+            let poison = Poison::new();
+            let landing =
+                Landing::open(&config.directory.join("landing"), &config, Arc::clone(&clock), poison.clone())?;
+            let log = Log::open(&config.directory.join("log"), &config, Arc::clone(&clock), poison.clone())?;
             let (tables, fenced) = (Mutex::default(), Mutex::default());
-            Ok(Self { inner: Arc::new(Inner { config, clock, landing, log, tables, fenced, _lock: lock }) })
+            Ok(Self { inner: Arc::new(Inner { config, clock, landing, log, poison, tables, fenced, _lock: lock }) })
         })
         .await?
+    }
+
+    /// Returns when a store can no longer be trusted: a sync failed, or its thread died. Both
+    /// stores refuse everything from then on, and the process must end; the next start finds
+    /// what is durable.
+    pub async fn failed(&self) {
+        self.inner.poison.wait().await;
     }
 
     /// The landing zone.

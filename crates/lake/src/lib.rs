@@ -20,10 +20,13 @@ mod figures;
 #[cfg(test)]
 mod fixtures;
 mod keys;
+#[cfg(test)]
+mod kill;
 mod lake;
 mod landing;
 mod layout;
 mod log;
+mod poison;
 mod scan;
 mod snapshot;
 mod sqlite;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use headgate_types::{ChannelId, FeedId, SharedClock};
@@ -15,6 +14,7 @@ use super::payload::Landed;
 use super::store::{self, Row};
 use crate::committer::Queue;
 use crate::error::{LakeError, Result};
+use crate::poison::Poison;
 use crate::sqlite;
 
 /// Work for the committer thread.
@@ -47,7 +47,7 @@ pub(super) struct Thread {
     pub(super) connection: Connection,
     pub(super) queue: Arc<Queue<Job>>,
     pub(super) index: Arc<Mutex<Index>>,
-    pub(super) poisoned: Arc<AtomicBool>,
+    pub(super) poison: Poison,
     pub(super) clock: SharedClock,
     pub(super) directory: PathBuf,
     pub(super) group_bytes: usize,
@@ -58,7 +58,7 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn run(mut self) {
         while let Some(group) = self.queue.take(self.group_bytes) {
-            if self.poisoned.load(Ordering::Acquire) {
+            if self.poison.is_set() {
                 group.into_iter().for_each(|job| job.fail(|| LakeError::Poisoned));
                 continue;
             }
@@ -79,7 +79,7 @@ impl Thread {
             Err(error) => {
                 tracing::error!(%error, "a landing group was not written");
                 if sqlite::is_fatal(&error) {
-                    self.poisoned.store(true, Ordering::Release);
+                    self.poison.set();
                 }
                 for outcome in outcomes {
                     match outcome {

@@ -10,7 +10,6 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -28,6 +27,7 @@ use self::store::Row;
 use crate::committer::Committer;
 use crate::config::LakeConfig;
 use crate::error::{LakeError, Result};
+use crate::poison::Poison;
 use crate::sqlite::Readers;
 
 /// Landed payloads of all data-in channels.
@@ -35,7 +35,7 @@ use crate::sqlite::Readers;
 pub struct Landing {
     directory: PathBuf,
     index: Arc<Mutex<Index>>,
-    poisoned: Arc<AtomicBool>,
+    poison: Poison,
     readers: Readers,
     channel_limit: u64,
     limit: u64,
@@ -43,7 +43,7 @@ pub struct Landing {
 }
 
 impl Landing {
-    pub(crate) fn open(directory: &Path, config: &LakeConfig, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, config: &LakeConfig, clock: SharedClock, poison: Poison) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let database = directory.join("landing.db");
         let connection = store::open(&database)?;
@@ -61,15 +61,14 @@ impl Landing {
         }
         let next = store::next_sequence(&connection)?;
         let index = Arc::new(Mutex::new(index));
-        let poisoned = Arc::new(AtomicBool::new(false));
-        let (theirs, flag, root) = (Arc::clone(&index), Arc::clone(&poisoned), directory.to_owned());
+        let (theirs, flag, root) = (Arc::clone(&index), poison.clone(), directory.to_owned());
         let (group_bytes, retention) = (config.group_bytes, config.idempotency_retention);
-        let committer = Committer::start("landing", move |queue| {
+        let committer = Committer::start("landing", poison.clone(), move |queue| {
             Thread {
                 connection,
                 queue,
                 index: theirs,
-                poisoned: flag,
+                poison: flag,
                 clock,
                 directory: root,
                 group_bytes,
@@ -81,7 +80,7 @@ impl Landing {
         Ok(Self {
             directory: directory.to_owned(),
             index,
-            poisoned,
+            poison,
             readers: Readers::new(&database),
             channel_limit: config.landing_channel_bytes,
             limit: config.landing_bytes,
@@ -264,7 +263,7 @@ impl Landing {
     /// Whether a sync failed: the process must end, since nothing more is accepted.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
+        self.poison.is_set()
     }
 }
 

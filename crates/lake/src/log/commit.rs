@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
@@ -21,6 +20,7 @@ use crate::batch::{LakeBatch, with_positions};
 use crate::committer::Queue;
 use crate::error::{LakeError, Result};
 use crate::layout::ElementLayout;
+use crate::poison::Poison;
 use crate::sqlite;
 
 /// A validated and encoded commit.
@@ -65,7 +65,7 @@ pub(super) struct Thread {
     pub(super) queue: Arc<Queue<Job>>,
     pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) side: watch::Sender<u64>,
-    pub(super) poisoned: Arc<AtomicBool>,
+    pub(super) poison: Poison,
     pub(super) clock: SharedClock,
     pub(super) group_bytes: usize,
     pub(super) recent_bytes: usize,
@@ -107,14 +107,14 @@ impl Thread {
     }
 
     fn guarded<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        if self.poisoned.load(Ordering::Acquire) {
+        if self.poison.is_set() {
             return Err(LakeError::Poisoned);
         }
         let result = work(self);
         if let Err(LakeError::Sqlite(error)) = &result
             && sqlite::is_fatal(error)
         {
-            self.poisoned.store(true, Ordering::Release);
+            self.poison.set();
         }
         result
     }

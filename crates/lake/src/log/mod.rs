@@ -13,7 +13,6 @@ mod types;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use headgate_types::{ChannelId, ElementId, FeedId, SchemaId, SharedClock};
 use parking_lot::Mutex;
@@ -28,6 +27,7 @@ use crate::committer::Committer;
 use crate::config::LakeConfig;
 use crate::error::{LakeError, Result};
 use crate::layout::{ElementLayout, extension_error};
+use crate::poison::Poison;
 use crate::sqlite::Readers;
 
 /// Batches above this are encoded on the blocking pool.
@@ -38,30 +38,29 @@ const INLINE_ENCODE_BYTES: usize = 128 << 10;
 pub struct Log {
     memory: Arc<Mutex<Memory>>,
     side: watch::Sender<u64>,
-    poisoned: Arc<AtomicBool>,
+    poison: Poison,
     readers: Readers,
     limit: u64,
     committer: Committer<Job>,
 }
 
 impl Log {
-    pub(crate) fn open(directory: &Path, config: &LakeConfig, clock: SharedClock) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, config: &LakeConfig, clock: SharedClock, poison: Poison) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let database = directory.join("log.db");
         let connection = store::open(&database)?;
         let (memory, next_sequence) = load(&connection)?;
         let memory = Arc::new(Mutex::new(memory));
         let side = watch::Sender::new(store::newest_side(&connection)?);
-        let poisoned = Arc::new(AtomicBool::new(false));
-        let (theirs, flag, side_sender) = (Arc::clone(&memory), Arc::clone(&poisoned), side.clone());
+        let (theirs, flag, side_sender) = (Arc::clone(&memory), poison.clone(), side.clone());
         let (group_bytes, recent_bytes) = (config.group_bytes, config.recent_bytes);
-        let committer = Committer::start("element-log", move |queue| {
+        let committer = Committer::start("element-log", poison.clone(), move |queue| {
             Thread {
                 connection,
                 queue,
                 memory: theirs,
                 side: side_sender,
-                poisoned: flag,
+                poison: flag,
                 clock,
                 group_bytes,
                 recent_bytes,
@@ -69,7 +68,7 @@ impl Log {
             }
             .run();
         })?;
-        Ok(Self { memory, side, poisoned, readers: Readers::new(&database), limit: config.log_bytes, committer })
+        Ok(Self { memory, side, poison, readers: Readers::new(&database), limit: config.log_bytes, committer })
     }
 
     /// Makes an element or a new schema version of it known; nothing happens when it is.
@@ -314,7 +313,7 @@ impl Log {
     /// Whether a sync failed: the process must end, since nothing more is accepted.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
+        self.poison.is_set()
     }
 
     /// Removes commits that lie wholly below offset `below`, but never the newest one.

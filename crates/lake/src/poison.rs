@@ -1,0 +1,46 @@
+//! The sign that a store must not be written any more.
+
+use tokio::sync::watch;
+
+/// Set once, when a sync failed or a committer thread ended by a panic: what the disk holds is
+/// then unknown until the files are opened again (DATA-PLANE rule 36).
+#[derive(Debug, Clone)]
+pub(crate) struct Poison {
+    sign: watch::Sender<bool>,
+}
+
+impl Poison {
+    pub(crate) fn new() -> Self {
+        Self { sign: watch::Sender::new(false) }
+    }
+
+    pub(crate) fn set(&self) {
+        self.sign.send_replace(true);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        *self.sign.borrow()
+    }
+
+    /// Returns when it is set.
+    pub(crate) async fn wait(&self) {
+        // The sender is `self`, so the channel cannot close while this waits.
+        let _ = self.sign.subscribe().wait_for(|set| *set).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_ends_when_it_is_set_before_or_after() {
+        let poison = Poison::new();
+        let other = poison.clone();
+        let waiting = tokio::spawn(async move { other.wait().await });
+        poison.set();
+        waiting.await.unwrap();
+        poison.wait().await;
+        assert!(poison.is_set());
+    }
+}
