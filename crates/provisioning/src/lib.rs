@@ -1,18 +1,30 @@
 //! Orders and what they make real: the state machine, the worker that carries orders out one step
 //! at a time, drivers, and the profiles that say what can be ordered.
 //!
-//! Owns the tables `orders`, `order_steps`, `resources` and `order_leases`. `control-api` creates
-//! orders inside its own transaction; the binary runs the [`Worker`]. It never sees records, HTTP
-//! or a technology's code: the engine is reached through the channel's row in the catalog (lanes,
-//! conditions) and through [`headgate_types::engine::Engine`].
+//! Owns the tables `orders`, `order_steps`, `resources` and `order_leases`. `control-api` places
+//! orders inside its own transaction and wakes the worker after the commit; the binary runs
+//! [`Worker`] and [`Sweep`]. It never sees records, HTTP or a technology's code: the engine is
+//! reached through the channel's row in the catalog (binding, lanes, conditions) and through
+//! [`headgate_types::engine::Engine`].
 
+mod announce;
+mod desired;
 pub mod driver;
+mod error;
 pub mod failpoint;
 pub mod orders;
 pub mod profiles;
+mod resources;
 #[cfg(test)]
 mod snapshot;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod worker;
 
 pub use driver::embedded::EmbeddedDriver;
 pub use driver::{Driver, DriverError};
+pub use error::OrderError;
 pub use profiles::Profiles;
+pub use resources::Sweep;
+pub use worker::{Turned, Worker, WorkerConfig, WorkerError, WorkerParts};

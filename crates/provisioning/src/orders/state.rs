@@ -143,11 +143,11 @@ impl Standing {
         use OrderState as S;
         let next = match (self.state, self.ending, event) {
             (S::Pending | S::Running, None, E::TakenUp) => Self::at(S::Running),
-            (S::Running, Some(ending), E::TakenUp | E::StepDone) => Self::undoing(ending),
+            // Undoing does not fail: what it cannot undo stays on the step, is listed and swept.
+            (S::Running, Some(ending), E::TakenUp | E::StepDone | E::StepFailed) => Self::undoing(ending),
             (S::Running, None, E::StepDone) => Self::at(S::Running),
             (S::Running, None, E::PhaseDone) => Self::at(S::Succeeded),
-            // Undoing does not fail: what it cannot remove is listed as left over and swept.
-            (S::Running, Some(ending), E::PhaseDone | E::StepFailed) => Self::at(ending.state()),
+            (S::Running, Some(ending), E::PhaseDone) => Self::at(ending.state()),
             (S::Running, None, E::StepFailed) => Self::undoing(Ending::Failed),
             // Even an order that no worker took up has something to undo: its channel.
             (S::Pending | S::Running, None, E::Cancelled) => Self::undoing(Ending::Cancelled),

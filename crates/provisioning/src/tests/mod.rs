@@ -1,0 +1,16 @@
+//! The promises of orders, on both databases.
+
+mod changes;
+mod crash;
+mod create;
+mod delete;
+mod driver;
+mod engine;
+mod exclusion;
+mod failing;
+mod leases;
+mod setup;
+mod sweep;
+mod world;
+
+use world::World;
