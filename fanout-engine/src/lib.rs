@@ -12,6 +12,7 @@
 //! observes of a channel.
 
 mod error;
+pub mod shape;
 pub mod units;
 
 pub use error::EngineFault;

@@ -1,0 +1,290 @@
+//! What a range of the log means inside a scope.
+//!
+//! The predicate is evaluated on the image before and the image after a change (rule 1):
+//! (∉,∈) inserts, (∈,∈) updates, (∈,∉) deletes, and a change only in columns that do not reach the
+//! receiver is skipped, undelivered and unbilled.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, UInt32Array,
+    new_null_array,
+};
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{and, concat, take, take_record_batch};
+use arrow::datatypes::{DataType as ArrowType, Date32Type, Int64Type, TimestampMicrosecondType};
+use headgate_lake::{BEFORE, LakeBatch, OFFSET, OP, adapt, arrow_type};
+
+use super::identity::RecordId;
+use super::plan::Plan;
+use super::types::plain_floats;
+use super::{Encoded, ShapeError};
+
+/// What happened to a record, seen from inside a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transition {
+    /// It came into scope.
+    Insert,
+    /// It changed within the scope.
+    Update,
+    /// It left the scope.
+    Delete,
+}
+
+/// A range of an element as a scope sees it. Rows out of scope are absent; parallel lists have
+/// one entry per row, in the order of the offsets.
+#[derive(Debug)]
+pub struct Shaped {
+    /// What happened to each record.
+    pub transitions: Vec<Transition>,
+    /// Its offset in the element's log.
+    pub offsets: Vec<u64>,
+    /// The id the receiver sees.
+    pub ids: Vec<RecordId>,
+    /// A stable hash of its key; empty for elements without a key.
+    pub key_hashes: Vec<u64>,
+    /// The output fields. A delete has its key fields only.
+    pub batch: RecordBatch,
+}
+
+impl Plan {
+    /// Shapes a range of the log or of a scan.
+    ///
+    /// # Errors
+    /// The batch does not have the columns of the plan's schema.
+    pub fn shape(&self, range: &LakeBatch) -> Result<Shaped, ShapeError> {
+        self.shape_batch(&range.batch, false)
+    }
+
+    /// Shapes rows of a snapshot: every one in scope is an insert.
+    ///
+    /// # Errors
+    /// As [`Plan::shape`].
+    pub fn shape_snapshot(&self, range: &LakeBatch) -> Result<Shaped, ShapeError> {
+        self.shape_batch(&range.batch, true)
+    }
+
+    /// Shapes and encodes a range of the log or of a scan.
+    ///
+    /// # Errors
+    /// As [`Plan::shape`].
+    pub fn encode(&self, range: &LakeBatch) -> Result<Encoded, ShapeError> {
+        Encoded::new(self, range, self.shape(range)?)
+    }
+
+    /// Shapes and encodes rows of a snapshot.
+    ///
+    /// # Errors
+    /// As [`Plan::shape`].
+    pub fn encode_snapshot(&self, range: &LakeBatch) -> Result<Encoded, ShapeError> {
+        Encoded::new(self, range, self.shape_snapshot(range)?)
+    }
+
+    pub(super) fn shape_batch(&self, batch: &RecordBatch, snapshot: bool) -> Result<Shaped, ShapeError> {
+        let after = self.declared(batch)?;
+        let decided = if snapshot || !self.is_keyed() {
+            Decided::inserts(self.matches(&after)?, after.num_rows())
+        } else {
+            self.decide(batch, &after)?
+        };
+        let offsets = column(batch, OFFSET)?.as_primitive_opt::<Int64Type>().ok_or_else(|| not(OFFSET))?;
+        let offsets: Vec<u64> = decided.rows.iter().map(|row| offsets.value(*row as usize) as u64).collect();
+        let key_hashes = self.key_hashes(&after, &decided.rows);
+        let batch = self.outputs(&after, &decided)?;
+        Ok(Shaped {
+            ids: offsets.iter().map(|offset| self.record_ids.id(*offset)).collect(),
+            transitions: decided.transitions,
+            offsets,
+            key_hashes,
+            batch,
+        })
+    }
+
+    /// The declared columns of a batch, an older schema widened, floats plain.
+    pub(super) fn declared(&self, batch: &RecordBatch) -> Result<RecordBatch, ShapeError> {
+        let adapted = adapt(batch, &self.declared).map_err(|error| ShapeError::Batch(error.to_string()))?;
+        let mut columns = adapted.columns().to_vec();
+        for index in &self.used {
+            columns[*index] = plain_floats(&columns[*index]);
+        }
+        rebuilt(&adapted, columns)
+    }
+
+    fn decide(&self, batch: &RecordBatch, after: &RecordBatch) -> Result<Decided, ShapeError> {
+        let rows = after.num_rows();
+        let ops = column(batch, OP)?.as_any().downcast_ref::<StringArray>().ok_or_else(|| not(OP))?;
+        let images = column(batch, BEFORE)?.as_any().downcast_ref::<StructArray>().ok_or_else(|| not(BEFORE))?;
+        let after_matches = self.matches(after)?;
+        // Without any before-image nothing can leave the scope or change within it.
+        let before = if images.null_count() == rows { None } else { Some(self.before(images)?) };
+        let before_matches = before.as_ref().map(|before| self.matches(before)).transpose()?.flatten();
+        let unchanged = before.as_ref().map(|before| self.unchanged(before, after)).transpose()?.flatten();
+
+        let mut decided = Decided { rows: Vec::new(), transitions: Vec::new(), before: None };
+        for row in 0..rows {
+            let is = |mask: &Option<BooleanArray>| mask.as_ref().is_none_or(|mask| mask.value(row));
+            let was_in = images.is_valid(row) && is(&before_matches);
+            let is_in = ops.value(row) != "delete" && is(&after_matches);
+            let transition = match (was_in, is_in) {
+                (false, false) => continue,
+                (false, true) => Transition::Insert,
+                (true, false) => Transition::Delete,
+                (true, true) if is(&unchanged) => continue,
+                (true, true) => Transition::Update,
+            };
+            decided.rows.push(row as u32);
+            decided.transitions.push(transition);
+        }
+        decided.before = before;
+        Ok(decided)
+    }
+
+    fn before(&self, images: &StructArray) -> Result<RecordBatch, ShapeError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(images.len()));
+        let schema = Arc::new(arrow::datatypes::Schema::new(images.fields().clone()));
+        let batch = RecordBatch::try_new_with_options(schema, images.columns().to_vec(), &options)?;
+        self.declared(&batch)
+    }
+
+    /// Where no column that reaches the receiver changed. `None` only for a plan without columns.
+    fn unchanged(&self, before: &RecordBatch, after: &RecordBatch) -> Result<Option<BooleanArray>, ShapeError> {
+        let mut same: Option<BooleanArray> = None;
+        for index in &self.sources {
+            let column = not_distinct(before.column(*index), after.column(*index))?;
+            same = Some(match same {
+                Some(same) => and(&same, &column)?,
+                None => column,
+            });
+        }
+        Ok(same)
+    }
+
+    fn outputs(&self, after: &RecordBatch, decided: &Decided) -> Result<RecordBatch, ShapeError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(decided.rows.len()));
+        let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
+        for (row, transition) in decided.rows.iter().zip(&decided.transitions) {
+            if *transition == Transition::Delete { deletes.push(*row) } else { upserts.push(*row) }
+        }
+        let kept = chosen(after, &upserts)?;
+        let mut columns: Vec<ArrayRef> =
+            self.outputs.iter().map(|output| output.evaluate(&kept)).collect::<Result<_, _>>()?;
+        if let (Some(before), false) = (&decided.before, deletes.is_empty()) {
+            let gone = chosen(before, &deletes)?;
+            // Row order again: upserts and deletes are two runs, and each row knows its place.
+            let (mut next_kept, mut next_gone) = (0_u32, upserts.len() as u32);
+            let places = decided.transitions.iter().map(|transition| {
+                let next = if *transition == Transition::Delete { &mut next_gone } else { &mut next_kept };
+                *next += 1;
+                *next - 1
+            });
+            let places: UInt32Array = places.collect::<Vec<_>>().into();
+            for (output, column) in self.outputs.iter().zip(&mut columns) {
+                let tail = if output.is_key {
+                    output.evaluate(&gone)?
+                } else {
+                    new_null_array(&arrow_type(output.field.data_type), deletes.len())
+                };
+                *column = take(&concat(&[column.as_ref(), tail.as_ref()])?, &places, None)?;
+            }
+        }
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output_arrow), columns, &options)?)
+    }
+
+    fn key_hashes(&self, after: &RecordBatch, rows: &[u32]) -> Vec<u64> {
+        if self.keys.is_empty() {
+            return Vec::new();
+        }
+        let columns: Vec<_> = self.keys.iter().map(|index| after.column(*index)).collect();
+        rows.iter()
+            .map(|row| {
+                let mut hash = Fnv::default();
+                columns.iter().for_each(|column| hash_value(&mut hash, column, *row as usize));
+                hash.finish()
+            })
+            .collect()
+    }
+}
+
+/// The rows in scope, what happened to them, and the images they had.
+struct Decided {
+    rows: Vec<u32>,
+    transitions: Vec<Transition>,
+    before: Option<RecordBatch>,
+}
+
+impl Decided {
+    fn inserts(matches: Option<BooleanArray>, rows: usize) -> Self {
+        let rows: Vec<u32> = match matches {
+            Some(matches) => matches.values().set_indices().map(|row| row as u32).collect(),
+            None => (0..rows as u32).collect(),
+        };
+        Self { transitions: vec![Transition::Insert; rows.len()], rows, before: None }
+    }
+}
+
+fn chosen(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, ShapeError> {
+    if rows.len() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    Ok(take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?)
+}
+
+fn rebuilt(batch: &RecordBatch, columns: Vec<ArrayRef>) -> Result<RecordBatch, ShapeError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ShapeError> {
+    batch.column_by_name(name).ok_or_else(|| ShapeError::Batch(format!("the column {name} is missing")))
+}
+
+fn not(name: &str) -> ShapeError {
+    ShapeError::Batch(format!("the column {name} has another type"))
+}
+
+/// FNV-1a with a final mix: stable for ever, since lanes keep cursors by it (rule 28).
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        mixed ^ (mixed >> 33)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+fn hash_value(hash: &mut Fnv, column: &ArrayRef, row: usize) {
+    if column.is_null(row) {
+        return hash.write(&[0]);
+    }
+    hash.write(&[1]);
+    match column.data_type() {
+        ArrowType::Boolean => hash.write(&[u8::from(column.as_boolean().value(row))]),
+        ArrowType::Int64 => hash.write(&column.as_primitive::<Int64Type>().value(row).to_le_bytes()),
+        ArrowType::Date32 => hash.write(&column.as_primitive::<Date32Type>().value(row).to_le_bytes()),
+        ArrowType::Timestamp(..) => {
+            hash.write(&column.as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes());
+        }
+        ArrowType::Utf8 => {
+            let text = column.as_string::<i32>().value(row).as_bytes();
+            hash.write(&(text.len() as u64).to_le_bytes());
+            hash.write(text);
+        }
+        // Floats and JSON are no keys (`Schema::errors`).
+        _ => {}
+    }
+}
