@@ -16,7 +16,7 @@ pub struct ETag(String);
 impl ETag {
     /// The tag of a row that counts its versions.
     #[must_use]
-    pub fn version(version: i64) -> Self {
+    pub fn version(version: u64) -> Self {
         Self(format!("\"v{version}\""))
     }
 

@@ -1,6 +1,7 @@
 //! Every failure of a handler, on its way to a problem document.
 
 use axum::response::{IntoResponse, Response};
+use headgate_types::engine::EngineError;
 use headgate_types::{Coded, ErrorKind, FieldError, Problem};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -23,6 +24,16 @@ impl ApiError {
     /// A failure of `kind` under a stable code, which needs a page in `docs/errors/`.
     pub fn new(kind: ErrorKind, code: &'static str, detail: impl Into<String>) -> Self {
         Self::of(Problem::new(kind, code, detail))
+    }
+
+    /// What a caller may know of an error of another crate.
+    pub fn of_coded(error: &dyn Coded) -> Self {
+        if error.kind() == ErrorKind::Internal {
+            // The caller gets the request's id only; the cause is logged here, once, inside the
+            // request's span.
+            tracing::error!(error = %chain(error), code = error.code(), "the request failed");
+        }
+        Self::of(Problem::from_error(error))
     }
 
     /// The request is well-formed, but these places in it are refused (422).
@@ -62,19 +73,40 @@ impl ApiError {
     }
 }
 
-impl<E: Coded + 'static> From<E> for ApiError {
-    fn from(error: E) -> Self {
-        if error.kind() == ErrorKind::Internal {
-            // The caller gets the request's id only; the cause is logged here, once, inside the
-            // request's span.
-            tracing::error!(error = %chain(&error), code = error.code(), "the request failed");
+/// The one table from errors of the other crates to answers: their kind decides the status.
+macro_rules! answers {
+    ($($error:ty)*) => {
+        $(
+            impl From<$error> for ApiError {
+                fn from(error: $error) -> Self {
+                    Self::of_coded(&error)
+                }
+            }
+        )*
+    };
+}
+
+answers! {
+    headgate_access::AccessError
+    headgate_catalog::CatalogError
+    headgate_database::DbError
+    headgate_events::EventsError
+    headgate_metering::MeteringError
+    headgate_provisioning::OrderError
+    headgate_provisioning::profiles::ProfilesError
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        if error.0.status >= 500 {
+            tracing::error!(code = error.0.code, detail = error.0.detail, "the engine failed");
         }
-        Self::of(Problem::from_error(&error))
+        Self::of(error.0)
     }
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn Coded) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -106,3 +138,8 @@ impl IntoResponse for ApiError {
 /// A problem waiting in a response's extensions for its request's id.
 #[derive(Debug, Clone)]
 pub(super) struct Pending(pub Problem);
+
+/// The code of the problem that a response will carry.
+pub(crate) fn code(response: &Response) -> String {
+    response.extensions().get::<Pending>().map(|pending| pending.0.code.clone()).unwrap_or_default()
+}

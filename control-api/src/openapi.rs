@@ -1,0 +1,96 @@
+//! The OpenAPI 3.1 document: what the handlers declare, completed by what holds for all of them.
+
+use headgate_types::Problem;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
+use utoipa::{OpenApi, ToSchema};
+
+/// Scopes as the document explains them.
+const SCOPES: &[(&str, &str)] = &[
+    ("catalog.read", "See elements, schemas, nodes, grants and channel profiles"),
+    ("orders.write", "Order, change, cancel and delete channels"),
+    ("channels.read", "See channels, orders, statistics and dead letters"),
+    ("channels.write", "Pause and resume channels, rotate their credentials"),
+    ("credentials.reveal", "Redeem the single-use claims of credentials"),
+    ("usage.read", "See usage and invoices"),
+    ("events.read", "Read events and keep the endpoints they are sent to"),
+    ("data.write", "Send into the tenant's data-in channels"),
+    ("data.read", "Read from the tenant's data-out channels"),
+    ("admin", "Run the platform: tenants, clients, grants, prices, every channel"),
+];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Headgate control API",
+        description = "Pick elements out of a catalog, order channels in sizes, watch them being made, filled and \
+                       metered. Everything is a resource under `/v1`; changes to channels are orders that run in the \
+                       background. Errors are RFC 9457 problem documents with a stable `code`, explained at \
+                       `/docs/errors/{code}`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(Problem)),
+    tags(
+        (name = "access", description = "Tokens and keys"),
+        (name = "catalog", description = "What there is to order"),
+        (name = "channels", description = "Data-in and data-out channels"),
+        (name = "orders", description = "What was asked for, and how far it is"),
+        (name = "events", description = "What happened, in order: pulled, streamed or sent"),
+        (name = "usage", description = "What was used and what it costs"),
+        (name = "admin", description = "Running the platform"),
+        (name = "service", description = "Health and documentation"),
+    ),
+)]
+struct Base;
+
+/// The document before any route is added.
+pub(crate) fn base() -> Document {
+    Base::openapi()
+}
+
+/// Completes the document after all routes were added.
+pub(crate) fn complete(mut document: Document) -> Document {
+    let components = document.components.get_or_insert_with(Default::default);
+    let scopes: Scopes = SCOPES.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    let flow = Flow::ClientCredentials(ClientCredentials::new("/oauth2/token", scopes));
+    components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    for (path, item) in &mut document.paths.paths {
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            finish(operation, path);
+        }
+    }
+    document
+}
+
+/// What every operation answers beside its own: a problem, and the headers of the middleware.
+fn finish(operation: &mut Operation, path: &str) {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build();
+    let default = ResponseBuilder::new()
+        .description("A problem: `code` says which, `errors` where, `request_id` finds it in the logs")
+        .content(headgate_types::problem::MEDIA_TYPE, problem)
+        .build();
+    if path != "/oauth2/token" {
+        operation.responses.responses.entry("default".to_owned()).or_insert(RefOr::T(default));
+    }
+    if !path.starts_with("/v1") {
+        return;
+    }
+    let parameters = operation.parameters.get_or_insert_default();
+    let request_id = "Names the request in logs, problems and audit rows; made up when absent";
+    parameters.push(RefOr::T(header("X-Request-Id", request_id, Required::False)));
+}
+
+fn header(name: &str, detail: &str, required: Required) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(required)
+        .description(Some(detail))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}

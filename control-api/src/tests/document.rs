@@ -1,0 +1,114 @@
+//! The OpenAPI document and what it promises.
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::Value;
+
+use crate::testing::TestApi;
+
+fn document() -> Value {
+    serde_json::to_value(crate::openapi()).unwrap()
+}
+
+#[test]
+fn the_openapi_document_in_the_repository_is_the_one_generated() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("openapi/openapi.json");
+    let text = crate::openapi_json();
+    if std::env::var_os("HEADGATE_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "openapi/openapi.json is out of date; run with HEADGATE_BLESS=1");
+}
+
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
+                operations.push((path.clone(), method.clone(), operation.clone()));
+            }
+        }
+    }
+    operations
+}
+
+#[test]
+fn every_operation_documents_its_problem_its_scope_and_its_name() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut names = std::collections::BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let at = format!("{method} {path}");
+        assert!(operation["responses"]["default"].is_object(), "{at} has no default answer");
+        assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at} has a name twice");
+        assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{at}");
+        assert!(operation["summary"].is_string(), "{at} has no summary");
+        if path.starts_with("/v1") {
+            let security = operation["security"].as_array().unwrap_or_else(|| panic!("{at} has no security"));
+            assert!(security.iter().any(|entry| entry.get("bearer").is_some()), "{at}");
+            let scopes: Vec<_> = security.iter().filter_map(|entry| entry["oauth2"].as_array()).flatten().collect();
+            assert_eq!(scopes.len(), 1, "{at}");
+            assert_eq!(*scopes[0] == "admin", path.starts_with("/v1/admin"), "{at}");
+        }
+    }
+    assert!(names.len() > 40);
+}
+
+#[tokio::test]
+async fn every_operation_refuses_strangers_and_clients_without_its_scope() {
+    for api in TestApi::all().await {
+        let tenant = api.tenant("a").await;
+        // data.read opens nothing of the control API.
+        let powerless = api.client(tenant.id, "data.read").await;
+        for (path, method, _) in operations(&document()) {
+            if !path.starts_with("/v1") {
+                continue;
+            }
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let anonymous = api.call(method.clone(), &filled(&path)).send().await;
+            assert_eq!(anonymous.status, 401, "{method} {path}: {}", anonymous.text);
+            let refused = api.call(method.clone(), &filled(&path)).token(&powerless).send().await;
+            assert_eq!(refused.status, 403, "{method} {path}: {}", refused.text);
+        }
+    }
+}
+
+/// A path with ids of the right kind that name nothing.
+fn filled(path: &str) -> String {
+    let prefix = |name: &str| match name {
+        "channel" => "ch",
+        "order" => "ord",
+        "element" => "el",
+        "tenant" => "ten",
+        "client" => "cli",
+        "claim" => "clm",
+        "grant" => "gr",
+        "node" => "nd",
+        "dead_letter" => "dl",
+        "endpoint" => "ep",
+        "event" => "evt",
+        other => panic!("{other} has no id"),
+    };
+    let parts = path.split('/').map(|part| match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) => format!("{}_{}", prefix(name), "0".repeat(32)),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn the_documentation_and_health_are_served_without_a_token() {
+    for api in TestApi::all().await {
+        for path in ["/livez", "/readyz", "/openapi.json", "/docs/", "/docs/errors", "/docs/errors/not_found"] {
+            api.call(Method::GET, path).send().await.expect(200);
+        }
+        let document = api.call(Method::GET, "/openapi.json").send().await;
+        let flow = &document.body["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"];
+        assert_eq!(flow["tokenUrl"], "/oauth2/token");
+        let ui = api.call(Method::GET, "/docs/swagger-initializer.js").send().await.expect(200);
+        assert!(ui.text.contains("initOAuth") && ui.text.contains("/openapi.json"), "{}", ui.text);
+    }
+}

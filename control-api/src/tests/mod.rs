@@ -1,0 +1,8 @@
+//! The API as its clients meet it.
+
+mod access;
+mod admin;
+mod catalog;
+mod channels;
+mod document;
+mod rejections;

@@ -1,0 +1,240 @@
+//! Clients: what tenants, and the platform itself, log in with.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::TimeDelta;
+use headgate_access::clients::{self, Client, NewClient};
+use headgate_access::{AdminCaller, PLATFORM, Scopes, tenants};
+use headgate_types::{ClientId, FieldError, TenantId};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use crate::http::audit::by_admin;
+use crate::http::body::Body;
+use crate::http::caller::Admin;
+use crate::http::idempotency::{Answer, IdempotencyKey, Once, Pending};
+use crate::http::problem::ApiError;
+use crate::http::query::Path;
+use crate::state::ApiState;
+
+const MAX_GRACE_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// A client to be created.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClientBody {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// What its tokens can have at most. Absent: everything a client of its kind can have.
+    #[serde(default)]
+    scopes: Option<Scopes>,
+}
+
+/// How a client's secret is rotated.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateSecretBody {
+    /// How long the old secret stays valid beside the new one; an hour when absent.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 2_592_000)]
+    grace_seconds: Option<i64>,
+}
+
+/// A client with its secret, this once.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ClientWithSecret {
+    #[serde(flatten)]
+    client: Client,
+    /// Keep it: it cannot be shown again, not even to a retry with the same idempotency key.
+    #[schema(format = Password)]
+    client_secret: String,
+}
+
+/// The clients of a tenant, or of the platform.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClientsView {
+    /// Oldest first, revoked ones included; there are never many.
+    items: Vec<Client>,
+}
+
+/// Create a client for a tenant. The secret is in this answer and nowhere else.
+#[utoipa::path(post, path = "/v1/admin/tenants/{tenant}/clients", operation_id = "create_tenant_client", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    params(("tenant" = TenantId, Path, description = "The tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry harmless")),
+    request_body = ClientBody,
+    responses((status = 201, description = "The client and its secret", body = ClientWithSecret)))]
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    admin: Admin,
+    Path(tenant): Path<TenantId>,
+    key: IdempotencyKey,
+    body: Body<ClientBody>,
+) -> Result<Answer, ApiError> {
+    create_for(&state, &admin, Some(tenant), key, body).await
+}
+
+/// Create a client of the platform: an administrator.
+#[utoipa::path(post, path = "/v1/admin/clients", operation_id = "create_admin_client", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a retry harmless")),
+    request_body = ClientBody,
+    responses((status = 201, description = "The client and its secret", body = ClientWithSecret)))]
+pub(crate) async fn create_admin(
+    State(state): State<ApiState>,
+    admin: Admin,
+    key: IdempotencyKey,
+    body: Body<ClientBody>,
+) -> Result<Answer, ApiError> {
+    create_for(&state, &admin, None, key, body).await
+}
+
+/// List the clients of a tenant.
+#[utoipa::path(get, path = "/v1/admin/tenants/{tenant}/clients", operation_id = "list_tenant_clients", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    params(("tenant" = TenantId, Path, description = "The tenant")),
+    responses((status = 200, description = "The clients", body = ClientsView)))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    Path(tenant): Path<TenantId>,
+) -> Result<Json<ClientsView>, ApiError> {
+    let mut tx = state.control.read_platform().await?;
+    tenants::get(&mut tx, tenant).await?;
+    Ok(Json(ClientsView { items: clients::list(&mut tx, Some(tenant)).await? }))
+}
+
+/// List the administrators.
+#[utoipa::path(get, path = "/v1/admin/clients", operation_id = "list_admin_clients", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    responses((status = 200, description = "The clients", body = ClientsView)))]
+pub(crate) async fn list_admins(State(state): State<ApiState>, _admin: Admin) -> Result<Json<ClientsView>, ApiError> {
+    let mut tx = state.control.read_platform().await?;
+    Ok(Json(ClientsView { items: clients::list(&mut tx, None).await? }))
+}
+
+/// Revoke a tenant's client: it gets no new tokens, and those it has are refused.
+#[utoipa::path(post, path = "/v1/admin/tenants/{tenant}/clients/{client}/revoke",
+    operation_id = "revoke_tenant_client", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    params(("tenant" = TenantId, Path, description = "The tenant"),
+        ("client" = ClientId, Path, description = "The client"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry harmless")),
+    responses((status = 200, description = "The client", body = Client)))]
+pub(crate) async fn revoke(
+    State(state): State<ApiState>,
+    admin: Admin,
+    Path((tenant, id)): Path<(TenantId, ClientId)>,
+    key: IdempotencyKey,
+) -> Result<Answer, ApiError> {
+    revoke_of(&state, &admin, Some(tenant), id, key).await
+}
+
+/// Revoke an administrator.
+#[utoipa::path(post, path = "/v1/admin/clients/{client}/revoke", operation_id = "revoke_admin_client", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    params(("client" = ClientId, Path, description = "The client"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry harmless")),
+    responses((status = 200, description = "The client", body = Client)))]
+pub(crate) async fn revoke_admin(
+    State(state): State<ApiState>,
+    admin: Admin,
+    Path(id): Path<ClientId>,
+    key: IdempotencyKey,
+) -> Result<Answer, ApiError> {
+    revoke_of(&state, &admin, None, id, key).await
+}
+
+/// Give a tenant's client a new secret; the old one stays valid for the grace period.
+#[utoipa::path(post, path = "/v1/admin/tenants/{tenant}/clients/{client}/rotate-secret",
+    operation_id = "rotate_tenant_client_secret", tag = "admin",
+    security(("oauth2" = ["admin"]), ("bearer" = [])),
+    params(("tenant" = TenantId, Path, description = "The tenant"),
+        ("client" = ClientId, Path, description = "The client"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry harmless")),
+    request_body = RotateSecretBody,
+    responses((status = 200, description = "The client and its new secret", body = ClientWithSecret)))]
+pub(crate) async fn rotate(
+    State(state): State<ApiState>,
+    admin: Admin,
+    Path((tenant, id)): Path<(TenantId, ClientId)>,
+    key: IdempotencyKey,
+    body: Body<RotateSecretBody>,
+) -> Result<Answer, ApiError> {
+    let grace = body.value.grace_seconds.unwrap_or(3_600);
+    if !(0..=MAX_GRACE_SECONDS).contains(&grace) {
+        let detail = format!("0 to {MAX_GRACE_SECONDS} seconds");
+        return Err(ApiError::refused(vec![FieldError::new("/grace_seconds", "out_of_range", detail)]));
+    }
+    let once = match state.once_admin(&admin, key, &body.fingerprint).await? {
+        Once::Replay(answer) => return Ok(answer),
+        Once::New(once) => once,
+    };
+    let mut tx = state.control.platform().await?;
+    tx.act_for(tenant).await?;
+    let grace = TimeDelta::seconds(grace);
+    let made = clients::rotate_secret(&mut tx, Some(tenant), id, grace, &state.clock).await?;
+    by_admin(&state, &mut tx, &admin, tenant, "client.rotate_secret", id, json!({})).await?;
+    let answer = shown_once(once, tx, made, |view| Answer::ok(view)).await?;
+    state.access.forget();
+    Ok(answer)
+}
+
+async fn create_for(
+    state: &ApiState,
+    admin: &AdminCaller,
+    tenant: Option<TenantId>,
+    key: IdempotencyKey,
+    body: Body<ClientBody>,
+) -> Result<Answer, ApiError> {
+    let once = match state.once_admin(admin, key, &body.fingerprint).await? {
+        Once::Replay(answer) => return Ok(answer),
+        Once::New(once) => once,
+    };
+    let ClientBody { name, scopes } = body.value;
+    let scopes = scopes.unwrap_or_else(|| if tenant.is_some() { Scopes::tenant() } else { Scopes::admin() });
+    let owner = tenant.unwrap_or(PLATFORM);
+    let mut tx = state.control.platform().await?;
+    tx.act_for(owner).await?;
+    let made = clients::create(&mut tx, NewClient { tenant, name, scopes }, &state.clock).await?;
+    let (id, detail) = (made.0.id, json!({"name": made.0.name, "scopes": made.0.scopes}));
+    by_admin(state, &mut tx, admin, owner, "client.create", id, detail).await?;
+    let collection = tenant.map_or_else(|| "/v1/admin".to_owned(), |tenant| format!("/v1/admin/tenants/{tenant}"));
+    shown_once(once, tx, made, |view| Answer::created(format!("{collection}/clients/{id}"), view)).await
+}
+
+async fn revoke_of(
+    state: &ApiState,
+    admin: &AdminCaller,
+    tenant: Option<TenantId>,
+    id: ClientId,
+    key: IdempotencyKey,
+) -> Result<Answer, ApiError> {
+    let once = match state.once_admin(admin, key, &[0; 32]).await? {
+        Once::Replay(answer) => return Ok(answer),
+        Once::New(once) => once,
+    };
+    let owner = tenant.unwrap_or(PLATFORM);
+    let mut tx = state.control.platform().await?;
+    tx.act_for(owner).await?;
+    let client = clients::revoke(&mut tx, tenant, id, &state.clock).await?;
+    by_admin(state, &mut tx, admin, owner, "client.revoke", id, json!({})).await?;
+    let answer = once.commit(tx, Answer::ok(&client)).await?;
+    state.access.forget();
+    Ok(answer)
+}
+
+/// Answers with the secret, and remembers the answer without it.
+async fn shown_once(
+    once: Pending,
+    tx: headgate_database::Tx,
+    (client, secret): (Client, SecretString),
+    answer: impl FnOnce(&ClientWithSecret) -> Answer,
+) -> Result<Answer, ApiError> {
+    let answer = answer(&ClientWithSecret { client, client_secret: secret.expose_secret().to_owned() });
+    let remembered = answer.without("client_secret");
+    once.commit_remembering(tx, answer, Some(&remembered)).await
+}

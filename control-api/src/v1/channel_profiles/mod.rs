@@ -1,0 +1,3 @@
+//! What can be ordered.
+
+pub(crate) mod list;

@@ -1,0 +1,38 @@
+//! From the words of an order to a technology and a size.
+
+use headgate_provisioning::Profiles;
+use headgate_provisioning::orders::PinnedSize;
+use headgate_types::FieldError;
+use headgate_types::channel::Direction;
+use headgate_types::engine::Engine;
+use headgate_types::technology::TechnologyDescriptor;
+
+use crate::http::problem::ApiError;
+
+/// The technology that `name` means, by key or alias, in any case.
+pub(super) async fn technology(
+    engine: &dyn Engine,
+    direction: Direction,
+    name: &str,
+) -> Result<TechnologyDescriptor, ApiError> {
+    let wanted = name.trim();
+    let offered: Vec<_> =
+        engine.technologies().await?.into_iter().filter(|t| t.directions.contains(&direction)).collect();
+    let is = |text: &String| text.eq_ignore_ascii_case(wanted);
+    if let Some(found) = offered.iter().find(|t| is(&t.key) || t.aliases.iter().any(is)) {
+        return Ok(found.clone());
+    }
+    let known: Vec<_> = offered.iter().map(|t| t.key.as_str()).collect();
+    let detail = format!("there is no channel profile {name:?} for data-{direction}; there are {}", known.join(", "));
+    Err(ApiError::refused(vec![FieldError::new("/channel_profile", "unknown_channel_profile", detail)]))
+}
+
+/// The limits of a channel profile at a size, pinned.
+pub(super) fn size(
+    profiles: &Profiles,
+    direction: Direction,
+    profile: &str,
+    size: &str,
+) -> Result<PinnedSize, ApiError> {
+    Ok(PinnedSize::of(profiles, direction, profile, size)?)
+}

@@ -1,0 +1,3 @@
+//! Schemas from samples.
+
+pub(crate) mod infer;

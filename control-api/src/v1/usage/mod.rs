@@ -1,0 +1,6 @@
+//! What was used and what it costs.
+
+pub(crate) mod export;
+pub(crate) mod invoice;
+pub(crate) mod list;
+mod month;
