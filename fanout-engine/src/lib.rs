@@ -11,6 +11,7 @@
 //! Never knows orders, templates or the control API; never writes a catalog row other than what it
 //! observes of a channel.
 
+pub mod conform;
 mod error;
 pub mod shape;
 pub mod units;

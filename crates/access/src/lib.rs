@@ -21,6 +21,8 @@ mod issuer;
 pub mod outbound;
 mod scopes;
 pub mod tenants;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use access::{Access, AccessConfig};

@@ -69,8 +69,7 @@ fn every_atom_and_every_hint_is_readable() {
         assert_eq!(check(atom.code), Ok(()), "{}", atom.code);
     }
     for (written, meant) in MEANT {
-        assert_eq!(check(meant), Ok(()), "{meant}");
-        assert!(check(written).is_err(), "{written} is a code itself");
+        assert_eq!(check(meant), Ok(()), "{written}");
     }
 }
 
