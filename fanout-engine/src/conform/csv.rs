@@ -1,6 +1,6 @@
 //! RFC 4180 with a header row.
 
-use std::io;
+use std::io::{self, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 
@@ -9,7 +9,7 @@ use super::{MAX_RECORD_BYTES, Refusal};
 
 /// Reads rows under a header.
 pub(super) struct CsvReader {
-    reader: csv::Reader<Unpacked>,
+    reader: csv::Reader<Watched>,
     pub(super) header: Vec<String>,
     record: ByteRecord,
 }
@@ -29,7 +29,7 @@ impl CsvRow<'_> {
 impl CsvReader {
     /// Reads the header. `None`: the payload is empty.
     pub(super) fn open(body: Unpacked) -> io::Result<Result<Option<Self>, Refusal>> {
-        let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
+        let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(Watched::new(body));
         let mut record = ByteRecord::new();
         if !read(&mut reader, &mut record)? {
             return Ok(Ok(None));
@@ -63,6 +63,9 @@ impl CsvReader {
             let reason = format!("a record has at most {MAX_RECORD_BYTES} bytes");
             return Err(Refusal::new("record_too_large", reason));
         }
+        if self.reader.get_ref().broke_off() {
+            return Err(Refusal::new("truncated", "the payload ends inside a quoted field"));
+        }
         if record.len() != self.header.len() {
             let reason = format!("the row has {} fields and the header {}", record.len(), self.header.len());
             return Err(Refusal::new("ragged_row", reason));
@@ -92,7 +95,52 @@ impl CsvReader {
     }
 }
 
-fn read(reader: &mut csv::Reader<Unpacked>, record: &mut ByteRecord) -> io::Result<bool> {
+/// Follows the quotes, because the reader takes a payload that ends inside a quoted field for a
+/// whole one.
+struct Watched {
+    body: Unpacked,
+    place: Place,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Start,
+    Plain,
+    Quoted,
+    /// Behind a quote within a quoted field: its end, or the first half of an escaped one.
+    Quote,
+}
+
+impl Watched {
+    const fn new(body: Unpacked) -> Self {
+        Self { body, place: Place::Start, ended: false }
+    }
+
+    /// The end was reached, and inside a quoted field. The end is only met by the last row.
+    fn broke_off(&self) -> bool {
+        self.ended && self.place == Place::Quoted
+    }
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(buffer)?;
+        self.ended = count == 0 && !buffer.is_empty();
+        for byte in &buffer[..count] {
+            self.place = match (self.place, byte) {
+                (Place::Start | Place::Quote, b'"') => Place::Quoted,
+                (Place::Quoted, b'"') => Place::Quote,
+                (Place::Quoted, _) => Place::Quoted,
+                (_, b',' | b'\n' | b'\r') => Place::Start,
+                _ => Place::Plain,
+            };
+        }
+        Ok(count)
+    }
+}
+
+fn read(reader: &mut csv::Reader<Watched>, record: &mut ByteRecord) -> io::Result<bool> {
     reader.read_byte_record(record).map_err(|error| match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::new(io::ErrorKind::InvalidData, format!("{other:?}")),

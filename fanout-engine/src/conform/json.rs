@@ -5,10 +5,15 @@
 //! which RFC 8259 leaves to the reader.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The deepest nesting of a record.
 const MAX_DEPTH: usize = 64;
+/// The most members of one object: each field of the model looks through them.
+const MAX_MEMBERS: usize = 10_000;
+/// Members from which names are kept in a set, since comparing all pairs would be quadratic.
+const MANY_MEMBERS: usize = 32;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,6 +184,7 @@ impl<'a> Parser<'a> {
     fn object(&mut self, depth: usize) -> Result<Json<'a>, Syntax> {
         self.at += 1;
         let mut members: Vec<(Cow<'a, str>, Json<'a>)> = Vec::new();
+        let mut names: HashSet<Cow<'a, str>> = HashSet::new();
         self.skip_space();
         if self.eat(b'}') {
             return Ok(Json::Object(members));
@@ -189,7 +195,18 @@ impl<'a> Parser<'a> {
                 return self.error("a member name in double quotes is expected");
             }
             let name = self.string()?;
-            if members.iter().any(|(known, _)| *known == name) {
+            if members.len() == MAX_MEMBERS {
+                return self.error("the object has too many members");
+            }
+            if members.len() == MANY_MEMBERS {
+                names.extend(members.iter().map(|(known, _)| known.clone()));
+            }
+            let known = if members.len() < MANY_MEMBERS {
+                members.iter().any(|(known, _)| *known == name)
+            } else {
+                !names.insert(name.clone())
+            };
+            if known {
                 self.duplicate.get_or_insert_with(|| name.clone().into_owned());
             }
             self.skip_space();

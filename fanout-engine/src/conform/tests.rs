@@ -257,6 +257,28 @@ fn chunks_and_a_restart_give_the_same_records() {
 }
 
 #[test]
+fn a_csv_that_ends_inside_quotes_is_truncated_there() {
+    let schema = schema(&[("a", DataType::String), ("b", DataType::String)]);
+    let run = |text: &str| events(&schema, InputModel::default(), PayloadFormat::Csv, text);
+    let chunk = run("a,b\n1,\"x\"\"y\"\n2,\"the rest is miss");
+    assert_eq!((chunk.rows.len(), codes(&chunk)), (1, vec![(2, "truncated", None)]));
+    assert_eq!(chunk.rows[0].values[1], Scalar::Text("x\"y".into()));
+    for whole in ["a,b\n1,\"x\ny\"", "a,b\n1,5\" pipe", "a,b\n1,\"\"\n"] {
+        assert_eq!(codes(&run(whole)), [], "{whole}");
+    }
+}
+
+#[test]
+fn an_object_of_very_many_members_is_refused_in_no_time() {
+    let members: Vec<_> = (0..200_000).map(|index| format!("\"m{index}\":0")).collect();
+    let wide = format!("{{{}}}", members.join(","));
+    let line = format!("{wide}\n{{{},\"m7\":1}}\n{{\"v\":1}}", members[..40].join(","));
+    let chunk = events(&one(DataType::Int64), InputModel::default(), PayloadFormat::Ndjson, &line);
+    assert_eq!(codes(&chunk), [(1, "invalid_json", None), (2, "duplicate_key", Some("m7"))]);
+    assert_eq!(chunk.rows.len(), 1);
+}
+
+#[test]
 fn a_wrong_model_names_every_place() {
     let schema = Schema {
         fields: vec![
