@@ -144,6 +144,13 @@ pub fn export_csv(
     Ok(Export { csv, manifest })
 }
 
+/// A name that a spreadsheet would take for a formula gets an apostrophe before it: the bill is
+/// opened by others than those who chose the name.
+fn name(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    if formula { format!("'{text}") } else { text.to_owned() }
+}
+
 fn row(payer: &Payer, start: DateTime<Utc>, end: DateTime<Utc>, line: &Line, card: &RateCard) -> Vec<String> {
     let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let (start, end) = (time(start), time(end));
@@ -157,7 +164,8 @@ fn row(payer: &Payer, start: DateTime<Utc>, end: DateTime<Utc>, line: &Line, car
     let unit_price = unit_price.map(|price| price.normalize().to_string()).unwrap_or_default();
     let priced = price.map(|price| Decimal::from(line.quantity) / Decimal::from(price.per.max(1)));
     let channel = line.channel.map(|id| id.to_string()).unwrap_or_default();
-    let channel_name = line.channel.and_then(|id| payer.channels.get(&id).cloned()).unwrap_or_else(|| channel.clone());
+    let channel_name =
+        line.channel.and_then(|id| payer.channels.get(&id)).map(|text| name(text)).unwrap_or_else(|| channel.clone());
     let profile = line.dims.channel_profile.clone().unwrap_or_default();
     let size = line.dims.performance_profile.clone().unwrap_or_default();
     let sku = [line.meter.as_str(), &profile, &size]
@@ -173,7 +181,7 @@ fn row(payer: &Payer, start: DateTime<Utc>, end: DateTime<Utc>, line: &Line, car
     vec![
         cost.clone(),
         tenant.clone(),
-        payer.name.clone(),
+        name(&payer.name),
         currency.clone(),
         start.clone(),
         end.clone(),
@@ -206,7 +214,7 @@ fn row(payer: &Payer, start: DateTime<Utc>, end: DateTime<Utc>, line: &Line, car
         sku,
         line.meter.to_string(),
         tenant,
-        payer.name.clone(),
+        name(&payer.name),
         line.element.map(|id| id.to_string()).unwrap_or_default(),
         size,
         line.dims.timing.clone().unwrap_or_default(),

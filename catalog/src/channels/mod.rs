@@ -21,10 +21,10 @@ pub use lanes::{Lanes, lanes, set_lanes};
 pub use list::{ChannelFilter, list};
 pub use spec::{ChannelSpec, FeedSpec, History, InSpec, MAX_FEEDS, MAX_SELECTION, OutSpec, PinnedSize, SpecChange};
 pub use state::{ALLOWED, is_allowed};
-pub(crate) use store::set_follows;
 pub use store::{
     apply_spec, count_open, desired, find, get, heads, insert, set_binding, set_observed, touch, transition,
 };
+pub(crate) use store::{lock, set_follows};
 
 /// A data-in or data-out channel.
 #[derive(Debug, Clone, PartialEq, Serialize)]

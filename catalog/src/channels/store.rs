@@ -1,16 +1,13 @@
 //! The rows of channels, conditions and lanes.
 
 use chrono::{DateTime, Utc};
-use headgate_database::{Arguments, DbError, Json, Tx, args};
-use headgate_types::channel::{Binding, ChannelState, ConditionType, Direction, Lane};
+use headgate_database::{Arguments, Json, Tx, args};
+use headgate_types::channel::{Binding, ChannelState, Direction};
 use headgate_types::limits::Limits;
-use headgate_types::{ChannelId, TenantId};
+use headgate_types::{ChannelId, FieldError, TenantId};
 use uuid::Uuid;
 
-use super::{
-    Channel, ChannelHead, ChannelSpec, Condition, Desired, NewChannel, NewCondition, SpecChange, is_allowed,
-    lanes as read_lanes,
-};
+use super::{Channel, ChannelHead, ChannelSpec, Desired, NewChannel, SpecChange, is_allowed, lanes};
 use crate::error::CatalogError;
 use crate::row::{count, document, placeholders, small, word};
 use crate::{feeds, subscriptions};
@@ -107,6 +104,9 @@ pub async fn insert(tx: &mut Tx, new: &NewChannel, now: DateTime<Utc>) -> Result
         ],
     )
     .await?;
+    if new.spec.follows() {
+        subscriptions::note_channel(tx, new.tenant, new.id, now).await?;
+    }
     get(tx, new.tenant, new.id).await
 }
 
@@ -163,10 +163,10 @@ pub async fn desired(tx: &mut Tx, tenant: TenantId, id: ChannelId) -> Result<Opt
         Err(CatalogError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let lanes = read_lanes(tx, tenant, id).await?;
+    let wanted = lanes::lanes(tx, tenant, id).await?;
     let feeds = feeds::list(tx, tenant, id).await?;
     let scopes = subscriptions::scopes(tx, tenant, id).await?;
-    Ok(Some(Desired { channel, lanes, feeds, scopes }))
+    Ok(Some(Desired { channel, lanes: wanted, feeds, scopes }))
 }
 
 /// How many channels a tenant has that are not DELETED or FAILED, for its quota.
@@ -224,7 +224,7 @@ pub async fn transition(
         return Err(CatalogError::StateConflict { actual });
     }
     if to.is_final() {
-        tx.execute("DELETE FROM lanes WHERE tenant_id = $1 AND channel_id = $2", args![tenant, id]).await?;
+        lanes::remove(tx, tenant, id).await?;
         subscriptions::remove(tx, tenant, id).await?;
     }
     Ok(())
@@ -251,10 +251,11 @@ pub async fn apply_spec(
     let spec = change.spec.as_ref().unwrap_or(&old.spec);
     let mut errors = spec.errors();
     errors.extend(crate::elements::label_error("/name", name));
-    CatalogError::unless_empty("channel", errors)?;
     if spec.direction() != old.direction {
-        return Err(CatalogError::NotFound("channel"));
+        let detail = format!("this is a data-{} channel and stays one", old.direction);
+        errors.push(FieldError::new("/direction", "immutable", detail));
     }
+    CatalogError::unless_empty("channel", errors)?;
     let (size, revision, limits) =
         change.size.as_ref().map_or((&old.size, old.profile_revision, &old.limits), |size| {
             (&size.size, size.profile_revision, &size.limits)
@@ -280,6 +281,9 @@ pub async fn apply_spec(
         .await?;
     if changed == 0 {
         return Err(CatalogError::Stale("channel"));
+    }
+    if spec.follows() {
+        subscriptions::note_channel(tx, tenant, id, now).await?;
     }
     get(tx, tenant, id).await
 }
@@ -333,6 +337,12 @@ pub async fn touch(tx: &mut Tx, tenant: TenantId, id: ChannelId, now: DateTime<U
     found(changed)
 }
 
+/// Holds the row until the end of the transaction. SQLite has one writer at a time anyway.
+pub(crate) async fn lock(tx: &mut Tx, tenant: TenantId, id: ChannelId) -> Result<(), CatalogError> {
+    tx.execute("UPDATE channels SET follows = follows WHERE tenant_id = $1 AND id = $2", args![tenant, id]).await?;
+    Ok(())
+}
+
 /// Says whether the channel's selection may come down to something else later.
 pub(crate) async fn set_follows(
     tx: &mut Tx,
@@ -346,129 +356,4 @@ pub(crate) async fn set_follows(
 
 const fn found(changed: u64) -> Result<(), CatalogError> {
     if changed == 0 { Err(CatalogError::NotFound("channel")) } else { Ok(()) }
-}
-
-#[derive(sqlx::FromRow)]
-struct ConditionRow {
-    #[sqlx(rename = "type")]
-    condition: String,
-    status: String,
-    reason: String,
-    message: String,
-    last_transition_time: DateTime<Utc>,
-}
-
-impl TryFrom<ConditionRow> for Condition {
-    type Error = CatalogError;
-
-    fn try_from(row: ConditionRow) -> Result<Self, CatalogError> {
-        Ok(Self {
-            condition: word("conditions", &row.condition)?,
-            status: word("conditions", &row.status)?,
-            reason: row.reason,
-            message: row.message,
-            last_transition_time: row.last_transition_time,
-        })
-    }
-}
-
-pub(super) async fn condition(
-    tx: &mut Tx,
-    tenant: TenantId,
-    channel: ChannelId,
-    condition: ConditionType,
-) -> Result<Option<Condition>, CatalogError> {
-    let row: Option<ConditionRow> = tx
-        .fetch_optional(
-            "SELECT type, status, reason, message, last_transition_time FROM conditions
-             WHERE tenant_id = $1 AND channel_id = $2 AND type = $3",
-            args![tenant, channel, condition.as_str()],
-        )
-        .await?;
-    row.map(Condition::try_from).transpose()
-}
-
-pub(super) async fn conditions(
-    tx: &mut Tx,
-    tenant: TenantId,
-    channel: ChannelId,
-) -> Result<Vec<Condition>, CatalogError> {
-    let rows: Vec<ConditionRow> = tx
-        .fetch_all(
-            "SELECT type, status, reason, message, last_transition_time FROM conditions
-             WHERE tenant_id = $1 AND channel_id = $2",
-            args![tenant, channel],
-        )
-        .await?;
-    rows.into_iter().map(Condition::try_from).collect()
-}
-
-pub(super) async fn insert_condition(
-    tx: &mut Tx,
-    tenant: TenantId,
-    channel: ChannelId,
-    new: &NewCondition<'_>,
-    now: DateTime<Utc>,
-) -> Result<(), CatalogError> {
-    // Two writers of the same condition do not exist, but a step and the engine may meet on the
-    // first write: the later one wins.
-    let written = tx
-        .execute(
-            "INSERT INTO conditions (tenant_id, channel_id, type, status, reason, message, last_transition_time)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (tenant_id, channel_id, type) DO UPDATE SET status = excluded.status,
-                reason = excluded.reason, message = excluded.message,
-                last_transition_time = excluded.last_transition_time",
-            args![tenant, channel, new.condition.as_str(), new.status.as_str(), new.reason, new.message, now],
-        )
-        .await;
-    match written {
-        Err(DbError::Reference) => Err(CatalogError::NotFound("channel")),
-        other => Ok(other.map(drop)?),
-    }
-}
-
-pub(super) async fn update_condition(
-    tx: &mut Tx,
-    tenant: TenantId,
-    channel: ChannelId,
-    new: &NewCondition<'_>,
-    since: DateTime<Utc>,
-) -> Result<(), CatalogError> {
-    tx.execute(
-        "UPDATE conditions SET status = $4, reason = $5, message = $6, last_transition_time = $7
-         WHERE tenant_id = $1 AND channel_id = $2 AND type = $3",
-        args![tenant, channel, new.condition.as_str(), new.status.as_str(), new.reason, new.message, since],
-    )
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn upsert_lane(
-    tx: &mut Tx,
-    tenant: TenantId,
-    channel: ChannelId,
-    lane: Lane,
-    wanted: bool,
-    now: DateTime<Utc>,
-) -> Result<(), CatalogError> {
-    tx.execute(
-        "INSERT INTO lanes (tenant_id, channel_id, lane, wanted, updated_at) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (tenant_id, channel_id, lane) DO UPDATE SET wanted = excluded.wanted,
-            updated_at = excluded.updated_at",
-        args![tenant, channel, lane.as_str(), wanted, now],
-    )
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn lanes(
-    tx: &mut Tx,
-    tenant: TenantId,
-    channel: ChannelId,
-) -> Result<Vec<(Lane, bool)>, CatalogError> {
-    let rows: Vec<(String, bool)> = tx
-        .fetch_all("SELECT lane, wanted FROM lanes WHERE tenant_id = $1 AND channel_id = $2", args![tenant, channel])
-        .await?;
-    rows.into_iter().map(|(lane, wanted)| Ok((word("lanes", &lane)?, wanted))).collect()
 }

@@ -2,6 +2,7 @@
 
 mod list;
 mod names;
+mod schemas;
 mod statistics;
 mod store;
 
@@ -12,17 +13,15 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use headgate_types::schema::{ElementKind, Schema};
 use headgate_types::selection::Policy;
-use headgate_types::{ElementId, FieldError, NodeId, SchemaId, TenantId};
+use headgate_types::{ElementId, FieldError, NodeId, TenantId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use list::{ElementFilter, list};
 pub use names::{label_error, path_error, segment_error};
-pub use statistics::{put_statistics, statistics};
-pub use store::{
-    find, get, insert, publish, published_without_statistics_since, remove, retire, schema, schema_by_id, update,
-    visible, visible_schema,
-};
+pub use schemas::{SchemaVersion, schema, schema_by_id, visible_schema};
+pub use statistics::{published_without_statistics_since, put_statistics, statistics};
+pub use store::{find, get, insert, publish, remove, retire, update, visible};
 
 /// Where an element is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -188,19 +187,4 @@ pub struct VisibleElement {
     pub policy: Policy,
     /// Whether the tenant is its owner.
     pub owned: bool,
-}
-
-/// One version of an element's schema.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SchemaVersion {
-    /// Its id, as in every commit.
-    pub id: SchemaId,
-    /// The element.
-    pub element: ElementId,
-    /// Counts from 1.
-    pub version: u32,
-    /// The fields.
-    pub schema: Schema,
-    /// When it was added.
-    pub created_at: DateTime<Utc>,
 }

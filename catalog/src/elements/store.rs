@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use headgate_database::{Arguments, DbError, Json, Tx, args};
-use headgate_types::engine::ElementStatistics;
 use headgate_types::schema::Schema;
-use headgate_types::{ElementId, FieldError, NodeId, SchemaId, TenantId};
+use headgate_types::{ElementId, FieldError, NodeId, TenantId};
 use uuid::Uuid;
 
-use super::{Element, ElementChange, ElementState, Metadata, NewElement, SchemaVersion, VisibleElement, names};
+use super::{Element, ElementChange, ElementState, Metadata, NewElement, VisibleElement, names, schemas};
 use crate::error::CatalogError;
 use crate::row::{count, document, placeholders, small, word};
 use crate::{grants, nodes, subscriptions};
@@ -135,12 +134,7 @@ pub async fn insert(tx: &mut Tx, new: &NewElement, now: DateTime<Utc>) -> Result
     )
     .await
     .map_err(|error| taken(error, &spec.name))?;
-    tx.execute(
-        "INSERT INTO schema_versions (tenant_id, id, element_id, version, document, created_at)
-         VALUES ($1, $2, $3, 1, $4, $5)",
-        args![new.tenant, SchemaId::new(), new.id, document("schema_versions", &spec.schema)?, now],
-    )
-    .await?;
+    schemas::insert_first(tx, new.tenant, new.id, &spec.schema, now).await?;
     put_facets(tx, new.tenant, new.id, &spec.facets).await?;
     put_places(tx, new.tenant, new.id, &spec.nodes).await?;
     get(tx, new.tenant, new.id).await
@@ -329,7 +323,7 @@ pub async fn update(
     errors.extend(change.nodes.as_ref().and_then(|nodes| names::node_count_error(nodes.len())));
     CatalogError::unless_empty("element", errors)?;
     check_name(tx, owner, id, name).await?;
-    let schema = schema(tx, id).await?.schema;
+    let schema = schemas::schema(tx, id).await?.schema;
     let changed = tx
         .execute(
             "UPDATE elements SET name = $4, metadata = $5, price_key = $6, search_text = $7, updated_at = $8,
@@ -359,119 +353,4 @@ pub async fn update(
     }
     subscriptions::note_change(tx, owner, id, now).await?;
     get(tx, owner, id).await
-}
-
-#[derive(sqlx::FromRow)]
-struct SchemaRow {
-    id: Uuid,
-    element_id: Uuid,
-    version: i64,
-    document: Json<Schema>,
-    created_at: DateTime<Utc>,
-}
-
-impl From<SchemaRow> for SchemaVersion {
-    fn from(row: SchemaRow) -> Self {
-        Self {
-            id: row.id.into(),
-            element: row.element_id.into(),
-            version: small(row.version),
-            schema: row.document.0,
-            created_at: row.created_at,
-        }
-    }
-}
-
-/// The current schema of an element, whole. Only for whoever knows that it may be seen: the engine,
-/// the owner, provisioning; everybody else reads [`visible_schema`].
-///
-/// # Errors
-/// `NotFound` when there is none.
-pub async fn schema(tx: &mut Tx, element: ElementId) -> Result<SchemaVersion, CatalogError> {
-    let row: Option<SchemaRow> = tx
-        .fetch_optional(
-            "SELECT id, element_id, version, document, created_at FROM schema_versions
-             WHERE element_id = $1 ORDER BY version DESC LIMIT 1",
-            args![element],
-        )
-        .await?;
-    row.map(SchemaVersion::from).ok_or(CatalogError::NotFound("element"))
-}
-
-/// The schema version a commit names, for the platform's own work.
-///
-/// # Errors
-/// `NotFound` when there is none.
-pub async fn schema_by_id(tx: &mut Tx, element: ElementId, id: SchemaId) -> Result<SchemaVersion, CatalogError> {
-    let row: Option<SchemaRow> = tx
-        .fetch_optional(
-            "SELECT id, element_id, version, document, created_at FROM schema_versions
-             WHERE element_id = $1 AND id = $2",
-            args![element, id],
-        )
-        .await?;
-    row.map(SchemaVersion::from).ok_or(CatalogError::NotFound("schema version"))
-}
-
-/// The current schema of an element as `viewer` sees it: columns that its grant leaves out are not
-/// even named.
-///
-/// # Errors
-/// `NotFound` when the element is not visible to `viewer`.
-pub async fn visible_schema(tx: &mut Tx, viewer: TenantId, element: ElementId) -> Result<SchemaVersion, CatalogError> {
-    let seen = visible(tx, viewer, element).await?;
-    let mut version = schema(tx, element).await?;
-    if !seen.policy.columns.is_empty() {
-        version.schema.fields.retain(|field| seen.policy.columns.contains(&field.name));
-    }
-    Ok(version)
-}
-
-/// Published elements whose statistics are older than `before`, or absent, with their owners: the
-/// work of the engine's statistics loop.
-///
-/// # Errors
-/// When the database fails.
-pub async fn published_without_statistics_since(
-    tx: &mut Tx,
-    before: DateTime<Utc>,
-    limit: u32,
-) -> Result<Vec<(TenantId, ElementId)>, CatalogError> {
-    let rows: Vec<(Uuid, Uuid)> = tx
-        .fetch_all(
-            "SELECT e.tenant_id, e.id FROM elements e
-             LEFT JOIN element_statistics s ON s.tenant_id = e.tenant_id AND s.element_id = e.id
-             WHERE e.state = 'PUBLISHED' AND (s.updated_at IS NULL OR s.updated_at < $1)
-             ORDER BY CASE WHEN s.updated_at IS NULL THEN 0 ELSE 1 END, s.updated_at, e.id LIMIT $2",
-            args![before, limit],
-        )
-        .await?;
-    Ok(rows.into_iter().map(|(owner, element)| (owner.into(), element.into())).collect())
-}
-
-pub(super) async fn put_statistics(
-    tx: &mut Tx,
-    owner: TenantId,
-    element: ElementId,
-    statistics: &ElementStatistics,
-    now: DateTime<Utc>,
-) -> Result<(), CatalogError> {
-    tx.execute(
-        "INSERT INTO element_statistics (tenant_id, element_id, document, updated_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (tenant_id, element_id) DO UPDATE SET document = excluded.document,
-            updated_at = excluded.updated_at",
-        args![owner, element, document("element_statistics", statistics)?, now],
-    )
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn statistics(
-    tx: &mut Tx,
-    element: ElementId,
-) -> Result<Option<(ElementStatistics, DateTime<Utc>)>, CatalogError> {
-    let row: Option<(Json<ElementStatistics>, DateTime<Utc>)> = tx
-        .fetch_optional("SELECT document, updated_at FROM element_statistics WHERE element_id = $1", args![element])
-        .await?;
-    Ok(row.map(|(statistics, at)| (statistics.0, at)))
 }

@@ -17,7 +17,7 @@ use crate::error::CatalogError;
 pub use refresh::{Refreshed, refresh_selections};
 pub use resolve::{MAX_SCOPES, resolve_selection};
 pub use store::{for_element, list};
-pub(crate) use store::{note_change, remove};
+pub(crate) use store::{note_change, note_channel, remove};
 
 /// A subscription: a scope with its place in a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]

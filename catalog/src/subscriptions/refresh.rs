@@ -39,14 +39,16 @@ pub async fn refresh_selections(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<R
     if changes.is_empty() {
         return Ok(refreshed);
     }
-    let elements: Vec<_> = changes.iter().map(|change| change.element).collect();
-    for (tenant, channel) in store::affected(tx, &elements).await? {
+    for (tenant, channel) in store::affected(tx, &changes).await? {
+        // Locked before it is read: a change of spec that is under way must not be undone by scopes
+        // of the old one.
+        tx.act_for(tenant).await?;
+        channels::lock(tx, tenant, channel).await?;
         let channel = channels::get(tx, tenant, channel).await?;
         let ChannelSpec::Out(spec) = &channel.spec else {
             continue;
         };
         let resolved = resolve::resolve(tx, tenant, &spec.data, &spec.output_data_model).await?;
-        tx.act_for(tenant).await?;
         channels::set_follows(tx, tenant, channel.id, resolved.follows).await?;
         let (_, difference) = replace(tx, tenant, channel.id, resolved.scopes, now).await?;
         if !difference.is_empty() {

@@ -1,7 +1,7 @@
 //! The rows of subscriptions and of noted changes.
 
 use chrono::{DateTime, Utc};
-use headgate_database::{Arguments, DbError, Json, Tx, args};
+use headgate_database::{Argument, Arguments, DbError, Json, Tx, args};
 use headgate_types::model::OutputModel;
 use headgate_types::selection::{Policy, Scope};
 use headgate_types::{ChannelId, ElementId, SubscriptionId, TenantId};
@@ -144,11 +144,12 @@ pub(crate) async fn remove(tx: &mut Tx, tenant: TenantId, channel: ChannelId) ->
     Ok(())
 }
 
-/// A noted change of an element's visibility or place.
+/// A noted reason to resolve selections again.
 pub(super) struct Change {
     pub(super) owner: TenantId,
     pub(super) id: Uuid,
-    pub(super) element: ElementId,
+    pub(super) element: Option<ElementId>,
+    pub(super) channel: Option<ChannelId>,
 }
 
 /// Notes that an element's visibility or place changed, in the transaction that changes it: its owner
@@ -167,13 +168,37 @@ pub(crate) async fn note_change(
     Ok(())
 }
 
+/// Notes that a channel got a selection that follows the catalog, in the transaction that gives it
+/// one: an element published meanwhile saw neither the channel nor its selection.
+pub(crate) async fn note_channel(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: ChannelId,
+    now: DateTime<Utc>,
+) -> Result<(), CatalogError> {
+    tx.execute(
+        "INSERT INTO selection_changes (tenant_id, id, channel_id, created_at) VALUES ($1, $2, $3, $4)",
+        args![tenant, Uuid::now_v7(), channel, now],
+    )
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn changes(tx: &mut Tx, limit: u32) -> Result<Vec<Change>, CatalogError> {
-    let rows: Vec<(Uuid, Uuid, Uuid)> = tx
-        .fetch_all("SELECT tenant_id, id, element_id FROM selection_changes ORDER BY id LIMIT $1", args![limit])
+    let rows: Vec<(Uuid, Uuid, Option<Uuid>, Option<Uuid>)> = tx
+        .fetch_all(
+            "SELECT tenant_id, id, element_id, channel_id FROM selection_changes ORDER BY id LIMIT $1",
+            args![limit],
+        )
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(owner, id, element)| Change { owner: owner.into(), id, element: element.into() })
+        .map(|(owner, id, element, channel)| Change {
+            owner: owner.into(),
+            id,
+            element: element.map(Into::into),
+            channel: channel.map(Into::into),
+        })
         .collect())
 }
 
@@ -183,17 +208,29 @@ pub(super) async fn forget_change(tx: &mut Tx, change: &Change) -> Result<(), Ca
     Ok(())
 }
 
-/// The channels whose selection may come down to something else when these elements changed.
-pub(super) async fn affected(tx: &mut Tx, elements: &[ElementId]) -> Result<Vec<(TenantId, ChannelId)>, CatalogError> {
+/// The channels whose selection may come down to something else after these changes.
+pub(super) async fn affected(tx: &mut Tx, changes: &[Change]) -> Result<Vec<(TenantId, ChannelId)>, CatalogError> {
+    let elements: Vec<_> = changes.iter().filter_map(|change| change.element).collect();
+    let channels: Vec<_> = changes.iter().filter_map(|change| change.channel).collect();
+    let mut reasons = Vec::new();
+    if !elements.is_empty() {
+        reasons.push(format!(
+            "c.follows = TRUE OR EXISTS (SELECT 1 FROM subscriptions s
+               WHERE s.tenant_id = c.tenant_id AND s.channel_id = c.id AND s.element_id IN ({}))",
+            placeholders(1, elements.len())
+        ));
+    }
+    if !channels.is_empty() {
+        reasons.push(format!("c.id IN ({})", placeholders(elements.len() + 1, channels.len())));
+    }
     let sql = format!(
         "SELECT c.tenant_id, c.id FROM channels c
-         WHERE c.direction = 'out' AND c.state NOT IN ('DELETING', 'DELETED', 'FAILED')
-           AND (c.follows = TRUE OR EXISTS (SELECT 1 FROM subscriptions s
-                WHERE s.tenant_id = c.tenant_id AND s.channel_id = c.id AND s.element_id IN ({})))
+         WHERE c.direction = 'out' AND c.state NOT IN ('DELETING', 'DELETED', 'FAILED') AND ({})
          ORDER BY c.id",
-        placeholders(1, elements.len())
+        reasons.join(" OR ")
     );
-    let arguments = elements.iter().map(|id| (*id).into()).collect();
+    let elements = elements.into_iter().map(Argument::from);
+    let arguments = elements.chain(channels.into_iter().map(Argument::from)).collect();
     let rows: Vec<(Uuid, Uuid)> = tx.fetch_all_built(sql, arguments).await?;
     Ok(rows.into_iter().map(|(tenant, channel)| (tenant.into(), channel.into())).collect())
 }

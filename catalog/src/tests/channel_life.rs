@@ -57,6 +57,10 @@ async fn a_change_of_spec_counts_a_generation_and_a_stale_one_is_refused() {
         let stale = channels::apply_spec(&mut tx, tenant, channel.id, &change, Some(channel.version), later(2)).await;
         assert!(matches!(stale, Err(CatalogError::Stale("channel"))), "{}", db.name);
 
+        let turned = SpecChange { spec: Some(new_in(tenant, element).spec), ..SpecChange::default() };
+        let turned = channels::apply_spec(&mut tx, tenant, channel.id, &turned, None, later(2)).await.unwrap_err();
+        assert!(matches!(&turned, CatalogError::Refused { fields, .. } if fields[0].pointer == "/direction"));
+
         let timing = Timing::Interval { every: "never".into() };
         let wrong = OutSpec { data: Vec::new(), timing, quota: Some(no_quota()), ..OutSpec::default() };
         let change = SpecChange { name: Some(String::new()), spec: Some(ChannelSpec::Out(wrong)), size: None };

@@ -121,6 +121,32 @@ async fn a_facet_selection_picks_up_what_is_published_and_granted_later() {
 }
 
 #[tokio::test]
+async fn an_element_published_while_a_channel_was_ordered_is_not_missed() {
+    for db in databases().await.unwrap() {
+        let tenant = TenantId::new();
+        let mut spec = element_spec("weather/obs");
+        spec.facets.insert("region".into(), tenant.to_string());
+        let element = published(&db.control, tenant, spec).await.id;
+        refresh(&db.control, ChannelId::new()).await;
+
+        // The order resolved its selection before, and stores it after, the element was published.
+        let mut tx = db.control.tenant(tenant).await.unwrap();
+        let new = new_out(tenant, vec![by_region(&tenant.to_string())]);
+        channels::insert(&mut tx, &new, now()).await.unwrap();
+        replace_scopes(&mut tx, tenant, new.id, Vec::new(), now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(refresh(&db.control, new.id).await.unwrap().added, [element], "{}", db.name);
+
+        let mut tx = db.control.tenant(tenant).await.unwrap();
+        let change = crate::SpecChange { spec: Some(new.spec), ..Default::default() };
+        channels::apply_spec(&mut tx, tenant, new.id, &change, None, now()).await.unwrap();
+        replace_scopes(&mut tx, tenant, new.id, Vec::new(), now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(refresh(&db.control, new.id).await.unwrap().added, [element], "{}", db.name);
+    }
+}
+
+#[tokio::test]
 async fn a_named_element_leaves_with_its_grant_and_comes_back_with_it() {
     for db in databases().await.unwrap() {
         let (owner, reader) = (TenantId::new(), TenantId::new());

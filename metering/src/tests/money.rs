@@ -131,7 +131,7 @@ fn the_export_has_focus_columns_and_comes_out_the_same_again() {
     let payer = Payer {
         tenant: flow.tenant,
         name: "Acme, \"Inc\"".into(),
-        channels: BTreeMap::from([(flow.channel, "weather api".to_owned())]),
+        channels: BTreeMap::from([(flow.channel, "=weather api".to_owned())]),
     };
     let usage = [
         total(Meter::ChannelHours, &flow, 7_200),
@@ -163,7 +163,7 @@ fn the_export_has_focus_columns_and_comes_out_the_same_again() {
         ("PricingQuantity", "2"),
         ("PricingUnit", "hour"),
         ("ListUnitPrice", "0.09"),
-        ("ResourceName", "weather api"),
+        ("ResourceName", "'=weather api"),
         ("SkuId", "channel.hours/api/M"),
     ] {
         assert_eq!(&hours[column(name)], value, "{name}");

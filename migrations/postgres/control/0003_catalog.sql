@@ -96,11 +96,13 @@ CREATE UNIQUE INDEX grants_named ON grants (tenant_id, element_id, grantee_id) W
 CREATE UNIQUE INDEX grants_public ON grants (tenant_id, element_id) WHERE grantee_id IS NULL;
 CREATE INDEX grants_element ON grants (element_id, grantee_id);
 
--- Elements whose visibility or place changed; the selections of channels are resolved again.
+-- Why selections are resolved again: an element's visibility or place changed, or a channel got a
+-- selection that follows the catalog (one of the two is set).
 CREATE TABLE selection_changes (
   tenant_id UUID NOT NULL,
   id UUID NOT NULL,
-  element_id UUID NOT NULL,
+  element_id UUID,
+  channel_id UUID,
   created_at TIMESTAMPTZ NOT NULL,
   PRIMARY KEY (tenant_id, id)
 );

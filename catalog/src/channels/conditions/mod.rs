@@ -1,6 +1,8 @@
 //! What is observed of a channel, in the form of Kubernetes conditions: the engine writes them, the
 //! steps of an order wait for them.
 
+mod store;
+
 use chrono::{DateTime, Utc};
 use headgate_database::Tx;
 use headgate_types::channel::{ConditionStatus, ConditionType};
@@ -8,7 +10,6 @@ use headgate_types::{ChannelId, TenantId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::store;
 use crate::error::CatalogError;
 
 /// One observation.
@@ -52,15 +53,15 @@ pub async fn set_condition(
     new: NewCondition<'_>,
     now: DateTime<Utc>,
 ) -> Result<bool, CatalogError> {
-    let Some(old) = store::condition(tx, tenant, channel, new.condition).await? else {
-        store::insert_condition(tx, tenant, channel, &new, now).await?;
+    let Some(old) = store::get(tx, tenant, channel, new.condition).await? else {
+        store::insert(tx, tenant, channel, &new, now).await?;
         return Ok(true);
     };
     if old.status == new.status && old.reason == new.reason && old.message == new.message {
         return Ok(false);
     }
     let since = if old.status == new.status { old.last_transition_time } else { now };
-    store::update_condition(tx, tenant, channel, &new, since).await?;
+    store::update(tx, tenant, channel, &new, since).await?;
     Ok(true)
 }
 
@@ -69,7 +70,7 @@ pub async fn set_condition(
 /// # Errors
 /// When the database fails.
 pub async fn conditions(tx: &mut Tx, tenant: TenantId, channel: ChannelId) -> Result<Vec<Condition>, CatalogError> {
-    let mut conditions = store::conditions(tx, tenant, channel).await?;
+    let mut conditions = store::list(tx, tenant, channel).await?;
     conditions.sort_by_key(|condition| condition.condition);
     Ok(conditions)
 }
@@ -84,6 +85,6 @@ pub async fn condition_holds(
     channel: ChannelId,
     condition: ConditionType,
 ) -> Result<bool, CatalogError> {
-    let found = store::condition(tx, tenant, channel, condition).await?;
+    let found = store::get(tx, tenant, channel, condition).await?;
     Ok(found.is_some_and(|found| found.status == ConditionStatus::True))
 }

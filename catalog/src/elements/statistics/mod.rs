@@ -1,27 +1,16 @@
 //! What is known of an element's records, cached by the engine's loop.
 
+mod store;
+
 use chrono::{DateTime, Utc};
 use headgate_database::Tx;
 use headgate_types::engine::ElementStatistics;
 use headgate_types::{ElementId, TenantId};
 
-use super::store;
 use crate::error::CatalogError;
 use crate::grants;
 
-/// Writes what is known of an element's records.
-///
-/// # Errors
-/// When the database fails.
-pub async fn put_statistics(
-    tx: &mut Tx,
-    owner: TenantId,
-    element: ElementId,
-    statistics: &ElementStatistics,
-    now: DateTime<Utc>,
-) -> Result<(), CatalogError> {
-    store::put_statistics(tx, owner, element, statistics, now).await
-}
+pub use store::{published_without_statistics_since, put_statistics};
 
 /// What `viewer` may know of an element's records; `None` while nothing is known, and for a grantee
 /// limited to some rows: a count over all rows would tell the volume it may not see. Columns it may

@@ -1,12 +1,16 @@
 //! Which lanes of a channel should run. Provisioning writes them, the engine acts on them.
 
+mod store;
+
 use chrono::{DateTime, Utc};
 use headgate_database::Tx;
 use headgate_types::channel::Lane;
 use headgate_types::{ChannelId, TenantId};
 
-use super::store;
+use super::touch;
 use crate::error::CatalogError;
+
+pub(super) use store::remove;
 
 /// The lanes that should run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,9 +35,9 @@ pub async fn set_lanes(
     if lanes(tx, tenant, channel).await? == wanted {
         return Ok(());
     }
-    store::touch(tx, tenant, channel, now).await?;
+    touch(tx, tenant, channel, now).await?;
     for (lane, wanted) in [(Lane::Live, wanted.live), (Lane::Backfill, wanted.backfill)] {
-        store::upsert_lane(tx, tenant, channel, lane, wanted, now).await?;
+        store::upsert(tx, tenant, channel, lane, wanted, now).await?;
     }
     Ok(())
 }
@@ -44,7 +48,7 @@ pub async fn set_lanes(
 /// When the database fails.
 pub async fn lanes(tx: &mut Tx, tenant: TenantId, channel: ChannelId) -> Result<Lanes, CatalogError> {
     let mut lanes = Lanes::default();
-    for (lane, wanted) in store::lanes(tx, tenant, channel).await? {
+    for (lane, wanted) in store::list(tx, tenant, channel).await? {
         match lane {
             Lane::Live => lanes.live = wanted,
             Lane::Backfill => lanes.backfill = wanted,
