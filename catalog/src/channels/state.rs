@@ -10,7 +10,8 @@ pub const ALLOWED: &[(ChannelState, &[ChannelState])] = &[
     (Updating, &[Active, Paused, Suspended, Deleting]),
     (Paused, &[Active, Updating, Suspended, Deleting]),
     (Suspended, &[Active, Paused, Deleting]),
-    (Deleting, &[Deleted]),
+    // FAILED: its creation failed, and what there was of it has been removed.
+    (Deleting, &[Deleted, Failed]),
     (Deleted, &[]),
     (Failed, &[]),
 ];
@@ -32,7 +33,7 @@ ACTIVE . . UPDATING PAUSED SUSPENDED DELETING . .
 UPDATING . ACTIVE . PAUSED SUSPENDED DELETING . .
 PAUSED . ACTIVE UPDATING . SUSPENDED DELETING . .
 SUSPENDED . ACTIVE . PAUSED . DELETING . .
-DELETING . . . . . . DELETED .
+DELETING . . . . . . DELETED FAILED
 DELETED . . . . . . . .
 FAILED . . . . . . . .
 ";

@@ -16,9 +16,6 @@ pub(crate) const fn running(spec: &ChannelSpec) -> Lanes {
     Lanes { live: true, backfill }
 }
 
-/// The lanes of a channel that stands still.
-pub(crate) const STOPPED: Lanes = Lanes { live: false, backfill: false };
-
 pub(crate) async fn lanes(
     tx: &mut Tx,
     clock: &SharedClock,
@@ -51,16 +48,4 @@ pub(crate) async fn condition(
 ) -> Result<(), CatalogError> {
     let new = NewCondition { condition, status, reason, message };
     channels::set_condition(tx, channel.tenant, channel.id, new, clock.now()).await.map(drop)
-}
-
-/// Forgets what the engine said before it is asked again, so that an old answer is not taken for
-/// the new one.
-pub(crate) async fn ask_anew(
-    tx: &mut Tx,
-    clock: &SharedClock,
-    channel: &Channel,
-    asked: ConditionType,
-) -> Result<(), CatalogError> {
-    let words = ("Requested", "the engine has not answered yet");
-    condition(tx, clock, channel, asked, ConditionStatus::Unknown, words).await
 }

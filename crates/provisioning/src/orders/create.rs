@@ -130,6 +130,8 @@ async fn enter(
     let to = match kind {
         OrderKind::Create | OrderKind::RotateCredentials => return Ok(()),
         OrderKind::Delete if channel.state == ChannelState::Deleting => return Ok(()),
+        // In UPDATING the engine would run it.
+        OrderKind::Change if channel.state == ChannelState::Paused => return Ok(()),
         OrderKind::Delete => ChannelState::Deleting,
         OrderKind::Change | OrderKind::Pause | OrderKind::Resume => ChannelState::Updating,
     };

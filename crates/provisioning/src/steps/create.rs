@@ -24,6 +24,8 @@ impl Worker {
         let expected = match turn.order.kind() {
             OrderKind::Create => state == ChannelState::Provisioning,
             OrderKind::RotateCredentials => !state.is_final() && state != ChannelState::Deleting,
+            // A change leaves a paused channel paused: in UPDATING the engine would run it.
+            OrderKind::Change if turn.was_paused() => state == ChannelState::Paused,
             _ => state == ChannelState::Updating,
         };
         if !expected {

@@ -39,16 +39,13 @@ impl Worker {
         self.discard_elements(tx, turn).await?;
         let (clock, tenant, id) = (&self.parts.clock, turn.order.tenant, turn.order.channel);
         let now = clock.now();
+        let from = [ChannelState::Deleting];
+        let reason = turn.channel.state_reason.as_deref();
         if turn.order.ending == Some(Ending::Cancelled) {
-            let reason = Some("its order was cancelled");
-            let deleting = ChannelState::Deleting;
-            channels::transition(tx, tenant, id, &[ChannelState::Provisioning], deleting, reason, now).await?;
-            channels::transition(tx, tenant, id, &[deleting], ChannelState::Deleted, reason, now).await?;
+            channels::transition(tx, tenant, id, &from, ChannelState::Deleted, reason, now).await?;
             announce::channel_deleted(tx, clock, &turn.order, &turn.channel).await?;
         } else {
-            let reason = turn.order.error.as_ref().map(|error| error.detail.clone());
-            let from = [ChannelState::Provisioning];
-            channels::transition(tx, tenant, id, &from, ChannelState::Failed, reason.as_deref(), now).await?;
+            channels::transition(tx, tenant, id, &from, ChannelState::Failed, reason, now).await?;
             announce::channel_failed(tx, clock, turn).await?;
         }
         Ok(Outcome::DONE)

@@ -169,7 +169,6 @@ impl Worker {
             StepName::Restore => self.settle_restore(tx, turn).await,
             StepName::Finish => self.settle_finish(tx, turn).await,
             StepName::Stop => self.settle_stop(tx, turn).await,
-            StepName::Start => self.settle_start(tx, turn).await,
             StepName::Revoke => self.settle_revoke(tx, turn).await,
             StepName::Drain => self.settle_drain(tx, turn).await,
             StepName::Release => self.settle_release(tx, turn, acted).await,

@@ -1,4 +1,4 @@
-//! Stop, start and finish.
+//! Stop and finish.
 
 use headgate_catalog::channels;
 use headgate_database::Tx;
@@ -11,16 +11,20 @@ use crate::orders::{OrderKind, Phase};
 use crate::worker::Worker;
 use crate::worker::turn::Turn;
 
-impl Worker {
-    pub(super) async fn settle_stop(&self, tx: &mut Tx, turn: &mut Turn) -> Result<Outcome, StepFailure> {
-        desired::ask_anew(tx, &self.parts.clock, &turn.channel, ConditionType::Drained).await?;
-        desired::lanes(tx, &self.parts.clock, &turn.channel, desired::STOPPED).await?;
-        Ok(Outcome::DONE)
-    }
+const PAUSED: &str = "paused by its tenant";
 
-    pub(super) async fn settle_start(&self, tx: &mut Tx, turn: &mut Turn) -> Result<Outcome, StepFailure> {
-        desired::ask_anew(tx, &self.parts.clock, &turn.channel, ConditionType::Drained).await?;
-        desired::lanes(tx, &self.parts.clock, &turn.channel, desired::running(&turn.channel.spec)).await?;
+impl Worker {
+    /// The engine goes by the channel's state: it holds a PAUSED channel and closes a DELETING one.
+    pub(super) async fn settle_stop(&self, tx: &mut Tx, turn: &mut Turn) -> Result<Outcome, StepFailure> {
+        let undoing = turn.order.phase == Phase::Undo;
+        let reason = if undoing { undone_because(turn) } else { PAUSED.to_owned() };
+        let (from, to) = if undoing {
+            (ChannelState::Provisioning, ChannelState::Deleting)
+        } else {
+            (ChannelState::Updating, ChannelState::Paused)
+        };
+        let (tenant, id, now) = (turn.order.tenant, turn.order.channel, self.parts.clock.now());
+        channels::transition(tx, tenant, id, &[from], to, Some(&reason), now).await?;
         Ok(Outcome::DONE)
     }
 
@@ -32,21 +36,31 @@ impl Worker {
             (Phase::Do, OrderKind::Resume) => ChannelState::Active,
             _ => before,
         };
+        let from = turn.channel.state;
         let (clock, tenant, id) = (&self.parts.clock, turn.order.tenant, turn.order.channel);
-        let reason = (to == ChannelState::Paused).then_some("paused by its tenant");
-        channels::transition(tx, tenant, id, &[ChannelState::Updating], to, reason, clock.now()).await?;
-        let (status, words) = if to == ChannelState::Active {
-            (ConditionStatus::True, ("Ready", "the channel is in use"))
-        } else {
-            (ConditionStatus::False, ("Paused", "the channel is paused"))
+        // A channel that the platform suspended meanwhile stays suspended.
+        if from != to && from != ChannelState::Suspended {
+            let reason = (to == ChannelState::Paused).then_some(PAUSED);
+            channels::transition(tx, tenant, id, &[from], to, reason, clock.now()).await?;
+            turn.channel.state = to;
+        }
+        let (status, words) = match turn.channel.state {
+            ChannelState::Active => (ConditionStatus::True, ("Ready", "the channel is in use")),
+            ChannelState::Paused => (ConditionStatus::False, ("Paused", PAUSED)),
+            _ => (ConditionStatus::False, ("Suspended", "the platform stopped the channel")),
         };
         desired::condition(tx, clock, &turn.channel, ConditionType::Ready, status, words).await?;
         if turn.order.phase == Phase::Do {
-            turn.channel.state = to;
             announce::channel_updated(tx, clock, turn).await?;
         }
         Ok(Outcome::DONE)
     }
+}
+
+/// Why a channel that was to be made is taken back.
+fn undone_because(turn: &Turn) -> String {
+    let error = turn.order.error.as_ref().map(|error| error.detail.clone());
+    error.unwrap_or_else(|| "its order was cancelled".to_owned())
 }
 
 impl Turn {

@@ -18,16 +18,16 @@ impl Worker {
             // The engine takes the new spec up when the channel is resumed.
             return Ok(Outcome::DONE);
         }
-        if turn.order.kind() == OrderKind::Create {
-            desired::lanes(tx, &self.parts.clock, &turn.channel, desired::running(&turn.channel.spec)).await?;
-        }
+        desired::lanes(tx, &self.parts.clock, &turn.channel, desired::running(&turn.channel.spec)).await?;
         let conditions = self.conditions(tx, turn).await?;
+        let observed = turn.channel.observed_generation >= turn.channel.generation;
+        // A refusal may be that of an earlier spec.
         if let Some(refused) = find(&conditions, ConditionType::SchemaCompatible)
             && refused.status == ConditionStatus::False
+            && (observed || refused.last_transition_time >= turn.began)
         {
             return Err(StepFailure::permanent("schema_incompatible", refused.message.clone()));
         }
-        let observed = turn.channel.observed_generation >= turn.channel.generation;
         if holds(&conditions, ConditionType::Serving) && observed {
             return Ok(Outcome::DONE);
         }
@@ -54,20 +54,22 @@ impl Worker {
         if !matches!(&turn.channel.spec, ChannelSpec::Out(spec) if spec.history == History::All) {
             return Ok(Outcome::DONE);
         }
-        let progress = match acted {
+        let (progress, trouble) = match acted {
             Acted::Statistics(statistics) => {
                 let history = statistics.flows.iter().filter(|flow| flow.lane == Lane::Backfill);
                 let (done, behind) =
                     history.fold((0, 0), |(done, behind), flow| (done + flow.records, behind + flow.lag_records));
-                Some(Progress { done, total: Some(done + behind), unit: "records".to_owned() })
+                let progress = Progress { done, total: Some(done + behind), unit: "records".to_owned() };
+                (Some(progress), statistics.last_error)
             }
-            _ => None,
+            _ => (None, None),
         };
         let conditions = self.conditions(tx, turn).await?;
         if holds(&conditions, ConditionType::InitialLoadComplete) {
             return Ok(Outcome::Done { progress });
         }
-        let message = find(&conditions, ConditionType::InitialLoadComplete).map(|condition| condition.message.clone());
+        let said = find(&conditions, ConditionType::InitialLoadComplete).map(|condition| condition.message.clone());
+        let message = trouble.or(said);
         Ok(self.wait(turn, message.as_deref().unwrap_or("the history is being delivered"), progress))
     }
 
@@ -75,10 +77,12 @@ impl Worker {
         let conditions = self.conditions(tx, turn).await?;
         let flows = match turn.channel.spec {
             // A data-in channel that serves takes payloads; there is nothing else to wait for.
-            ChannelSpec::In(_) => ConditionType::Serving,
-            ChannelSpec::Out(_) => ConditionType::Syncing,
+            ChannelSpec::In(_) => holds(&conditions, ConditionType::Serving),
+            // A used-up quota or a receiver that is away is no reason to call the channel unfinished.
+            ChannelSpec::Out(_) => find(&conditions, ConditionType::Syncing)
+                .is_some_and(|condition| condition.status != ConditionStatus::Unknown),
         };
-        if !holds(&conditions, flows) {
+        if !flows {
             return Ok(self.wait(turn, "the engine starts the flow of new records", None));
         }
         let (clock, channel) = (&self.parts.clock, &turn.channel);
@@ -96,12 +100,20 @@ impl Worker {
             return Ok(Outcome::DONE);
         }
         let conditions = self.conditions(tx, turn).await?;
-        if holds(&conditions, ConditionType::Drained) {
+        let pausing = turn.order.kind() == OrderKind::Pause;
+        let drained = if pausing {
+            !holds(&conditions, ConditionType::Syncing)
+        } else {
+            holds(&conditions, ConditionType::Drained)
+        };
+        if drained {
             return Ok(Outcome::DONE);
         }
         let waited = self.parts.clock.now() - turn.began;
-        if turn.order.phase == Phase::Undo && waited >= delta(self.parts.config.drain_deadline) {
-            // Nobody was told of this channel, so nothing that is in flight matters to anybody.
+        let undoing = turn.order.phase == Phase::Undo;
+        if (undoing || pausing) && waited >= delta(self.parts.config.drain_deadline) {
+            // Nobody was told of a channel that is undone, so nothing that is in flight matters to
+            // anybody; a channel that is PAUSED is held by its state, sooner or later.
             return Ok(Outcome::DONE);
         }
         let message = find(&conditions, ConditionType::Drained).map(|condition| condition.message.clone());

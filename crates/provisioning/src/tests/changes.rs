@@ -1,16 +1,11 @@
-use headgate_catalog::channels::{self, Lanes};
+use headgate_catalog::channels;
+use headgate_types::Coded;
 use headgate_types::channel::{ChannelState, Direction};
-use headgate_types::{ChannelId, Coded};
 
 use super::World;
 use crate::driver::embedded::{MARKER, Marker};
 use crate::orders::{ChannelChange, OrderRequest, OrderState, PinnedSize};
 use crate::profiles::Profiles;
-
-async fn lanes(world: &World, channel: ChannelId) -> Lanes {
-    let mut tx = world.control.read_tenant(world.tenant).await.unwrap();
-    channels::lanes(&mut tx, world.tenant, channel).await.unwrap()
-}
 
 fn resize(size: &str) -> OrderRequest {
     let size = PinnedSize::of(&Profiles::embedded().unwrap(), Direction::Out, "api", size).unwrap();
@@ -37,21 +32,40 @@ async fn a_resize_changes_limits_resource_and_generation() {
 }
 
 #[tokio::test]
-async fn pause_stops_the_lanes_and_resume_starts_them() {
+async fn pause_holds_the_channel_and_resume_lets_it_go() {
     for (_db, world) in World::all().await {
         let id = world.active_channel(Direction::Out).await;
         world.place(id, OrderRequest::Pause).await.unwrap();
+        world.worker().run_until_idle().await.unwrap();
+        assert_eq!(world.channel(id).await.state, ChannelState::Paused, "the engine is told by the state");
+        assert_eq!(world.open_orders().await, 1, "and the order waits until it holds");
         world.settle(&world.worker()).await;
-        assert_eq!(world.channel(id).await.state, ChannelState::Paused);
-        assert_eq!(lanes(&world, id).await, Lanes { live: false, backfill: false });
         world.place(id, resize("M")).await.unwrap();
+        assert_eq!(world.channel(id).await.state, ChannelState::Paused, "a change does not resume it");
         world.settle(&world.worker()).await;
         let changed = world.channel(id).await;
-        assert_eq!((changed.state, changed.size.as_str()), (ChannelState::Paused, "M"), "a change does not resume");
+        assert_eq!((changed.state, changed.size.as_str()), (ChannelState::Paused, "M"), "{}", world.name);
         world.place(id, OrderRequest::Resume).await.unwrap();
         world.settle(&world.worker()).await;
         assert_eq!(world.channel(id).await.state, ChannelState::Active);
-        assert_eq!(lanes(&world, id).await, Lanes { live: true, backfill: true });
+        let updated = world.event_types().await.iter().filter(|event| *event == "channel.updated").count();
+        assert_eq!(updated, 3);
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_the_platform_suspends_during_a_change_stays_suspended() {
+    for (_db, world) in World::all().await {
+        let id = world.active_channel(Direction::Out).await;
+        let order = world.place(id, resize("M")).await.unwrap();
+        world.worker().run_until_idle().await.unwrap();
+        let mut tx = world.control.tenant(world.tenant).await.unwrap();
+        let (from, to) = ([ChannelState::Updating], ChannelState::Suspended);
+        channels::transition(&mut tx, world.tenant, id, &from, to, Some("budget"), order.created_at).await.unwrap();
+        tx.commit().await.unwrap();
+        world.settle(&world.worker()).await;
+        assert!(world.order(order.id).await.state.is_final());
+        assert_eq!(world.channel(id).await.state, ChannelState::Suspended, "{}", world.name);
     }
 }
 

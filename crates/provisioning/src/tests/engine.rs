@@ -1,11 +1,11 @@
-//! An engine that observes whatever the catalog desires, one turn at a time.
+//! An engine that observes what the catalog desires, as the real one does, one turn at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use headgate_catalog::channels::{self, NewCondition};
 use headgate_database::Db;
-use headgate_types::channel::{ConditionStatus, ConditionType, Direction};
+use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Direction};
 use headgate_types::engine::{
     ChannelStatistics, CheckInput, CheckScope, DeadLetter, ElementStatistics, Engine, EngineError, InferSchema,
     InferredSchema, ListDeadLetters, ScopeReport,
@@ -45,18 +45,24 @@ impl FakeEngine {
             let mut tx = self.control.platform().await.unwrap();
             tx.act_for(head.tenant).await.unwrap();
             let desired = channels::desired(&mut tx, head.tenant, head.id).await.unwrap().unwrap();
-            if desired.channel.binding.is_none() {
-                continue;
-            }
-            let runs = desired.lanes.live;
             let refuses = self.refuses.load(Ordering::SeqCst);
-            let observed = [
-                (ConditionType::SchemaCompatible, !refuses),
-                (ConditionType::Serving, runs && !refuses),
-                (ConditionType::InitialLoadComplete, runs && !refuses),
-                (ConditionType::Syncing, runs && !refuses),
-                (ConditionType::Drained, !runs),
-            ];
+            let started = desired.channel.binding.is_some() && desired.lanes.live;
+            let mut observed = Vec::new();
+            match desired.channel.state {
+                ChannelState::Deleting => {
+                    observed.push((ConditionType::Drained, true));
+                    observed.push((ConditionType::Serving, false));
+                    observed.push((ConditionType::Syncing, false));
+                }
+                ChannelState::Paused | ChannelState::Suspended => observed.push((ConditionType::Syncing, false)),
+                _ if started => {
+                    observed.push((ConditionType::SchemaCompatible, !refuses));
+                    observed.push((ConditionType::Serving, true));
+                    observed.push((ConditionType::InitialLoadComplete, true));
+                    observed.push((ConditionType::Syncing, true));
+                }
+                _ => continue,
+            }
             for (condition, holds) in observed {
                 let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
                 let new = NewCondition { condition, status, reason: "Observed", message: "as the test wants it" };

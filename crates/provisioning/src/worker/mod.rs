@@ -42,7 +42,8 @@ pub struct WorkerConfig {
     pub retry_cap: Duration,
     /// How long the engine may take to open a channel before the order fails.
     pub serve_deadline: Duration,
-    /// How long the undoing of a create order waits for what is in flight.
+    /// How long pausing, and undoing a create order, wait for what is in flight. Deleting waits
+    /// for as long as it takes.
     pub drain_deadline: Duration,
     /// How long one call of the driver may take.
     pub act_deadline: Duration,
