@@ -55,9 +55,9 @@ pub async fn list(tx: &mut Tx, wanted: &ElementFilter) -> Result<Vec<VisibleElem
         arguments.push(value);
         arguments.len()
     };
-    if let Some(viewer) = wanted.viewer {
-        let n = bind(viewer.into());
-        conditions.push(store::visible_to(n));
+    let viewer = wanted.viewer.map(|viewer| bind(viewer.into()));
+    if let Some(viewer) = viewer {
+        conditions.push(store::visible_to(viewer));
     }
     if let Some(before) = wanted.before {
         conditions.push(format!("e.id < ${}", bind(before.into())));
@@ -77,7 +77,17 @@ pub async fn list(tx: &mut Tx, wanted: &ElementFilter) -> Result<Vec<VisibleElem
     }
     for word in wanted.text.iter().flat_map(|text| text.split_whitespace()).take(16) {
         let escaped = word.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        conditions.push(format!("e.search_text LIKE ${} ESCAPE '\\'", bind(format!("%{escaped}%").into())));
+        let n = bind(format!("%{escaped}%").into());
+        // A field that a grant leaves out must not be found either.
+        let fields = viewer.map_or_else(String::new, |viewer| {
+            format!(
+                "AND (e.tenant_id = ${viewer} OR EXISTS (SELECT 1 FROM grants g WHERE g.element_id = e.id
+               AND g.tenant_id = e.tenant_id AND g.column_scoped = FALSE
+               AND (g.grantee_id = ${viewer} OR g.grantee_id IS NULL)))"
+            )
+        });
+        conditions
+            .push(format!("(e.search_text LIKE ${n} ESCAPE '\\' OR (e.search_fields LIKE ${n} ESCAPE '\\' {fields}))"));
     }
     if wanted.published {
         conditions.push("e.state = 'PUBLISHED'".to_owned());

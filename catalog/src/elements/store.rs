@@ -117,9 +117,9 @@ pub async fn insert(tx: &mut Tx, new: &NewElement, now: DateTime<Utc>) -> Result
     }
     check_name(tx, new.tenant, new.id, &spec.name).await?;
     tx.execute(
-        "INSERT INTO elements (tenant_id, id, name, kind, state, metadata, price_key, search_text, schema_version,
-                               version, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 1, $9, $9)",
+        "INSERT INTO elements (tenant_id, id, name, kind, state, metadata, price_key, search_text, search_fields,
+                               schema_version, version, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 1, $10, $10)",
         args![
             new.tenant,
             new.id,
@@ -128,7 +128,8 @@ pub async fn insert(tx: &mut Tx, new: &NewElement, now: DateTime<Utc>) -> Result
             ElementState::Provisioning.as_str(),
             document(TABLE, &spec.metadata)?,
             spec.metadata.price_key.as_deref(),
-            search_text(&spec.name, &spec.metadata, &spec.schema),
+            search_text(&spec.name, &spec.metadata),
+            search_fields(&spec.schema),
             now
         ],
     )
@@ -158,7 +159,7 @@ fn taken(error: DbError, name: &str) -> CatalogError {
     }
 }
 
-fn search_text(name: &str, metadata: &Metadata, schema: &Schema) -> String {
+fn search_text(name: &str, metadata: &Metadata) -> String {
     let mut words = vec![
         name,
         &metadata.context,
@@ -169,8 +170,13 @@ fn search_text(name: &str, metadata: &Metadata, schema: &Schema) -> String {
         metadata.description.as_deref().unwrap_or_default(),
     ];
     words.extend(metadata.tags.iter().map(String::as_str));
-    words.extend(schema.fields.iter().map(|field| field.name.as_str()));
     words.join(" ").to_lowercase()
+}
+
+/// Beside the other words, because a grantee may not know of every field.
+fn search_fields(schema: &Schema) -> String {
+    let names: Vec<_> = schema.fields.iter().map(|field| field.name.as_str()).collect();
+    names.join(" ").to_lowercase()
 }
 
 async fn put_facets(
@@ -323,7 +329,6 @@ pub async fn update(
     errors.extend(change.nodes.as_ref().and_then(|nodes| names::node_count_error(nodes.len())));
     CatalogError::unless_empty("element", errors)?;
     check_name(tx, owner, id, name).await?;
-    let schema = schemas::schema(tx, id).await?.schema;
     let changed = tx
         .execute(
             "UPDATE elements SET name = $4, metadata = $5, price_key = $6, search_text = $7, updated_at = $8,
@@ -336,7 +341,7 @@ pub async fn update(
                 name,
                 document(TABLE, metadata)?,
                 metadata.price_key.as_deref(),
-                search_text(name, metadata, &schema),
+                search_text(name, metadata),
                 now
             ],
         )

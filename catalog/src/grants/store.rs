@@ -82,18 +82,20 @@ pub async fn grant(tx: &mut Tx, new: &NewGrant, now: DateTime<Utc>) -> Result<Gr
 
     let policy = document("grants", &new.policy)?;
     let row_scoped = new.policy.filter.is_some();
+    let column_scoped = !new.policy.columns.is_empty();
     let changed = tx
         .execute(
-            "UPDATE grants SET policy = $4, row_scoped = $5, updated_at = $6
+            "UPDATE grants SET policy = $4, row_scoped = $5, column_scoped = $6, updated_at = $7
              WHERE tenant_id = $1 AND element_id = $2 AND COALESCE(grantee_id, tenant_id) = COALESCE($3, tenant_id)",
-            args![new.owner, new.element, new.grantee.id(), policy.clone(), row_scoped, now],
+            args![new.owner, new.element, new.grantee.id(), policy.clone(), row_scoped, column_scoped, now],
         )
         .await?;
     if changed == 0 {
         tx.execute(
-            "INSERT INTO grants (tenant_id, id, element_id, grantee_id, policy, row_scoped, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
-            args![new.owner, GrantId::new(), new.element, new.grantee.id(), policy, row_scoped, now],
+            "INSERT INTO grants (tenant_id, id, element_id, grantee_id, policy, row_scoped, column_scoped,
+                                 created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)",
+            args![new.owner, GrantId::new(), new.element, new.grantee.id(), policy, row_scoped, column_scoped, now],
         )
         .await?;
     }

@@ -65,6 +65,10 @@ async fn a_grant_by_name_counts_before_the_public_one_and_masks_columns() {
             assert_eq!((visible.policy, visible.owned), (policy, viewer == owner));
             let schema = elements::visible_schema(&mut tx, viewer, element).await.unwrap().schema;
             assert_eq!(schema.fields.len(), columns, "{}", db.name);
+            // Nor is a hidden column found by its name.
+            let text = Some("weather secret_note".to_owned());
+            let filter = ElementFilter { viewer: Some(viewer), text, limit: 10, ..ElementFilter::default() };
+            assert_eq!(elements::list(&mut tx, &filter).await.unwrap().is_empty(), columns == 2, "{}", db.name);
         }
     }
 }
