@@ -5,6 +5,7 @@
 //! and maps its failure to [`SinkError::Retry`] or [`SinkError::Reject`].
 
 mod contract;
+mod problem;
 mod served;
 
 pub mod stream;
@@ -14,6 +15,7 @@ pub use contract::{
     Committed, Delivery, Flush, FlowKey, OpenChannel, Opened, OutputElement, Secrets, Sink, SinkError, Slice,
     Technology, Written,
 };
+pub use problem::problem;
 pub use served::{Served, ServedChannels};
 
 use headgate_types::technology::TechnologyDescriptor;

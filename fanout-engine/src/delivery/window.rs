@@ -1,0 +1,123 @@
+//! What a flow has pulled and shaped, and not yet delivered.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::shape::Encoded;
+use crate::technology::{Delivery, FlowKey, Slice};
+
+/// A contiguous stretch of one flow, from the last delivered offset on.
+#[derive(Debug)]
+pub struct Window {
+    /// Everything through here is delivered.
+    after: u64,
+    /// Everything through here is in the window.
+    to: u64,
+    parts: VecDeque<Part>,
+    records: usize,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Part {
+    encoded: Arc<Encoded>,
+    rows: Range<usize>,
+    to: u64,
+}
+
+impl Window {
+    /// An empty window behind `after`.
+    #[must_use]
+    pub const fn new(after: u64) -> Self {
+        Self { after, to: after, parts: VecDeque::new(), records: 0, bytes: 0 }
+    }
+
+    /// Everything through here is delivered.
+    #[must_use]
+    pub const fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// Everything through here is in the window.
+    #[must_use]
+    pub const fn to(&self) -> u64 {
+        self.to
+    }
+
+    /// Records waiting.
+    #[must_use]
+    pub const fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Their canonical size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds what was shaped out of the range from the window's end to `to`. Rows the window is
+    /// already past are left out: a pull may begin in the middle of a batch.
+    pub fn push(&mut self, encoded: Arc<Encoded>, to: u64) {
+        let first = (0..encoded.len()).find(|row| encoded.offset(*row) > self.to).unwrap_or(encoded.len());
+        let end = (first..encoded.len()).find(|row| encoded.offset(*row) > to).unwrap_or(encoded.len());
+        self.to = self.to.max(to);
+        if first == end {
+            return;
+        }
+        self.records += end - first;
+        self.bytes += bytes(&encoded, first..end);
+        self.parts.push_back(Part { encoded, rows: first..end, to });
+    }
+
+    /// Says that nothing between the window's end and `to` is in scope.
+    pub fn skip(&mut self, to: u64) {
+        self.to = self.to.max(to);
+    }
+
+    /// The first `records` records, and the range they make up. When that is all there is, the
+    /// range reaches to the window's end.
+    #[must_use]
+    pub fn delivery(&self, flow: FlowKey, records: usize, repeated: bool) -> Delivery {
+        let mut delivery = Delivery { flow, after: self.after, to: self.after, parts: Vec::new(), repeated };
+        let mut left = records;
+        for part in &self.parts {
+            if left == 0 {
+                return delivery;
+            }
+            let rows = part.rows.start..part.rows.end.min(part.rows.start + left);
+            left -= rows.len();
+            delivery.to = if rows.end == part.rows.end { part.to } else { part.encoded.offset(rows.end - 1) };
+            delivery.parts.push(Slice { encoded: Arc::clone(&part.encoded), rows });
+        }
+        delivery.to = self.to;
+        delivery
+    }
+
+    /// The canonical sizes of the records waiting, in order.
+    pub fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.parts.iter().flat_map(|part| part.rows.clone().map(|row| part.encoded.json(row).len() as u64))
+    }
+
+    /// Forgets everything through `to`.
+    pub fn advance(&mut self, to: u64) {
+        self.after = self.after.max(to);
+        self.to = self.to.max(to);
+        while let Some(part) = self.parts.front_mut() {
+            let keep = part.rows.clone().find(|row| part.encoded.offset(*row) > to).unwrap_or(part.rows.end);
+            let gone = part.rows.start..keep;
+            self.records -= gone.len();
+            self.bytes -= bytes(&part.encoded, gone);
+            part.rows.start = keep;
+            if !part.rows.is_empty() {
+                break;
+            }
+            self.parts.pop_front();
+        }
+    }
+}
+
+fn bytes(encoded: &Encoded, rows: Range<usize>) -> u64 {
+    rows.map(|row| encoded.json(row).len() as u64).sum()
+}

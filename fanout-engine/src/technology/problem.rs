@@ -1,0 +1,17 @@
+//! Problem documents as responses, for the routers of this crate.
+
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use headgate_types::{Problem, problem::MEDIA_TYPE};
+
+/// A problem as a response, `Retry-After` included.
+#[must_use]
+pub fn problem(problem: &Problem) -> Response {
+    let mut response = Response::builder().status(problem.status).header(header::CONTENT_TYPE, MEDIA_TYPE);
+    if let Some(seconds) = problem.retry_after {
+        response = response.header(header::RETRY_AFTER, seconds);
+    }
+    let body = serde_json::to_vec(problem).unwrap_or_default();
+    response.body(Body::from(body)).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}

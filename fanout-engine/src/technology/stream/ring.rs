@@ -1,0 +1,377 @@
+//! The ring: an SQLite file of the channel's own that keeps the newest records.
+//!
+//! Positions are the channel's own sequence (rule 23). The file runs `synchronous=NORMAL` (rule
+//! 26), so a power loss may take the newest records *and* their cursor, and they are delivered
+//! again. What was handed out must then not be handed out for something else, so positions are
+//! reserved in synced blocks: after a crash the sequence goes on behind the block.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use headgate_types::limits::Limits;
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::{Semaphore, watch};
+
+use crate::technology::{FlowKey, SinkError};
+
+/// Positions reserved by one synced write.
+const BLOCK: u64 = 1_000_000;
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS records (
+        position INTEGER PRIMARY KEY,
+        written_at INTEGER NOT NULL,
+        element TEXT NOT NULL,
+        lane TEXT NOT NULL,
+        json BLOB NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS cursors (
+        element TEXT NOT NULL,
+        lane TEXT NOT NULL,
+        last_offset INTEGER NOT NULL,
+        PRIMARY KEY (element, lane)
+    );
+    CREATE TABLE IF NOT EXISTS ring (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        floor INTEGER NOT NULL,
+        reserved INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        clean INTEGER NOT NULL
+    );
+    INSERT INTO ring VALUES (1, 0, 0, 0, 1) ON CONFLICT DO NOTHING;";
+
+/// One record to be put into the ring.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// The name the receiver knows the element by.
+    pub element: Arc<str>,
+    /// The shaped record.
+    pub json: Vec<u8>,
+}
+
+/// One record of the ring.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its position.
+    pub position: u64,
+    /// The element's name.
+    pub element: String,
+    /// The lane it came by.
+    pub lane: String,
+    /// The shaped record: a JSON object.
+    pub json: Vec<u8>,
+}
+
+/// The ends of the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ends {
+    /// The last position that fell out; reading resumes behind it at the earliest.
+    pub floor: u64,
+    /// The last position written.
+    pub last: u64,
+    /// Bytes of the records kept.
+    pub bytes: u64,
+}
+
+/// An open ring.
+#[derive(Debug)]
+pub struct Ring {
+    writer: Mutex<Writer>,
+    reader: Mutex<Connection>,
+    ends: watch::Sender<Ends>,
+    closed: watch::Sender<bool>,
+    connections: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    database: Connection,
+    retention_bytes: u64,
+    retention: Option<TimeDelta>,
+    reserved: u64,
+}
+
+impl Ring {
+    /// Opens the ring in `directory`, creating it when it is missing.
+    pub async fn open(directory: &Path, limits: &Limits, now: DateTime<Utc>) -> Result<Self, SinkError> {
+        let (file, limits) = (directory.join("stream.db"), limits.clone());
+        blocking(move || Self::open_file(&file, &limits, now)).await
+    }
+
+    fn open_file(file: &Path, limits: &Limits, now: DateTime<Utc>) -> Result<Self, rusqlite::Error> {
+        let database = Connection::open(file)?;
+        database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "NORMAL")?;
+        database.execute_batch(TABLES)?;
+        let (floor, reserved, bytes, clean): (u64, u64, u64, bool) =
+            database.query_row("SELECT floor, reserved, bytes, clean FROM ring", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
+        let newest: Option<u64> = database.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
+        let written = newest.unwrap_or(floor);
+        let last = if clean { written } else { written.max(reserved) };
+        let reader = Connection::open(file)?;
+        reader.pragma_update(None, "query_only", true)?;
+        let mut writer = Writer {
+            database,
+            retention_bytes: limits.retention_bytes,
+            retention: (limits.retention_seconds > 0)
+                .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000))),
+            reserved: last,
+        };
+        let ends = writer.trim(Ends { floor, last, bytes }, now)?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: Mutex::new(reader),
+            ends: watch::Sender::new(ends),
+            closed: watch::Sender::new(false),
+            connections: Arc::new(Semaphore::new(limits.connections.max(1) as usize)),
+        })
+    }
+
+    /// The last offset the ring holds of a flow.
+    pub async fn cursor(self: &Arc<Self>, flow: FlowKey) -> Result<Option<u64>, SinkError> {
+        let ring = Arc::clone(self);
+        blocking(move || ring.writer.lock().cursor(flow)).await
+    }
+
+    /// Puts the range `(after, to]` of a flow into the ring, once.
+    pub async fn append(
+        self: &Arc<Self>,
+        flow: FlowKey,
+        to: u64,
+        records: Vec<(u64, NewRecord)>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, SinkError> {
+        let ring = Arc::clone(self);
+        blocking(move || {
+            let mut writer = ring.writer.lock();
+            let before = *ring.ends.borrow();
+            let (through, after) = writer.append(before, flow, to, records, now)?;
+            // Readers hear of records only after their commit.
+            ring.ends.send_replace(after);
+            Ok(through)
+        })
+        .await
+    }
+
+    /// Drops what the ring may no longer keep at `now`; cheap when nothing is due.
+    pub async fn trim(self: &Arc<Self>, now: DateTime<Utc>) -> Result<(), SinkError> {
+        let ring = Arc::clone(self);
+        blocking(move || {
+            let mut writer = ring.writer.lock();
+            let before = *ring.ends.borrow();
+            let after = writer.trim(before, now)?;
+            if after != before {
+                ring.ends.send_replace(after);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records behind `after`, at most `count` of them and about `bytes` bytes.
+    pub async fn read(self: &Arc<Self>, after: u64, count: usize, bytes: usize) -> Result<Vec<Kept>, SinkError> {
+        let ring = Arc::clone(self);
+        blocking(move || {
+            let reader = ring.reader.lock();
+            let mut statement = reader.prepare_cached(
+                "SELECT position, element, lane, json FROM records WHERE position > ?1 ORDER BY position LIMIT ?2",
+            )?;
+            let mut rows = statement.query(params![after, count])?;
+            let (mut kept, mut size) = (Vec::new(), 0);
+            while let Some(row) = rows.next()? {
+                let record =
+                    Kept { position: row.get(0)?, element: row.get(1)?, lane: row.get(2)?, json: row.get(3)? };
+                size += record.json.len();
+                kept.push(record);
+                if size >= bytes {
+                    break;
+                }
+            }
+            Ok(kept)
+        })
+        .await
+    }
+
+    /// The ends of the ring, and news of them.
+    pub fn ends(&self) -> watch::Receiver<Ends> {
+        self.ends.subscribe()
+    }
+
+    /// Turns to true when the channel closes.
+    pub fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
+    }
+
+    /// The connections that may still be opened.
+    pub fn connections(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.connections)
+    }
+
+    /// Ends every reader and marks the file as left in order.
+    pub async fn close(self: &Arc<Self>) {
+        self.closed.send_replace(true);
+        let ring = Arc::clone(self);
+        let closed = blocking(move || {
+            let writer = ring.writer.lock();
+            let last = ring.ends.borrow().last;
+            writer.database.pragma_update(None, "synchronous", "FULL")?;
+            writer.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [last])?;
+            writer.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)
+        })
+        .await;
+        if let Err(error) = closed {
+            tracing::warn!(%error, "failed to close a stream in order; its positions go on behind the reserved block");
+        }
+    }
+}
+
+impl Writer {
+    fn cursor(&self, flow: FlowKey) -> Result<Option<u64>, rusqlite::Error> {
+        self.database
+            .prepare_cached("SELECT last_offset FROM cursors WHERE element = ?1 AND lane = ?2")?
+            .query_row(params![flow.element.to_string(), flow.lane.as_str()], |row| row.get(0))
+            .optional()
+    }
+
+    fn append(
+        &mut self,
+        ends: Ends,
+        flow: FlowKey,
+        to: u64,
+        records: Vec<(u64, NewRecord)>,
+        now: DateTime<Utc>,
+    ) -> Result<(u64, Ends), rusqlite::Error> {
+        let held = self.cursor(flow)?.unwrap_or(0);
+        if held >= to {
+            return Ok((held, ends));
+        }
+        self.reserve(ends.last + records.len() as u64)?;
+        let mut next = ends;
+        let transaction = self.database.transaction()?;
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO records (position, written_at, element, lane, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for (offset, record) in records {
+                if offset <= held {
+                    continue;
+                }
+                next.last += 1;
+                next.bytes += record.json.len() as u64;
+                insert.execute(params![
+                    next.last,
+                    now.timestamp_micros(),
+                    &*record.element,
+                    flow.lane.as_str(),
+                    record.json
+                ])?;
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO cursors (element, lane, last_offset) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (element, lane) DO UPDATE SET last_offset = excluded.last_offset",
+                )?
+                .execute(params![flow.element.to_string(), flow.lane.as_str(), to])?;
+            transaction.prepare_cached("UPDATE ring SET bytes = ?1")?.execute([next.bytes])?;
+        }
+        transaction.commit()?;
+        Ok((to, self.trim(next, now)?))
+    }
+
+    /// Makes sure that positions up to `last` belong to this run even after a power loss.
+    fn reserve(&mut self, last: u64) -> Result<(), rusqlite::Error> {
+        if last <= self.reserved {
+            return Ok(());
+        }
+        let reserved = last + BLOCK;
+        self.database.pragma_update(None, "synchronous", "FULL")?;
+        self.database.execute("UPDATE ring SET reserved = ?1, clean = 0", [reserved])?;
+        self.database.pragma_update(None, "synchronous", "NORMAL")?;
+        self.reserved = reserved;
+        Ok(())
+    }
+
+    /// Drops the oldest records until size and age are within what the channel may keep.
+    fn trim(&mut self, ends: Ends, now: DateTime<Utc>) -> Result<Ends, rusqlite::Error> {
+        let mut next = ends;
+        if let Some(retention) = self.retention {
+            let oldest_kept = (now - retention).timestamp_micros();
+            let expired: Option<u64> = self
+                .database
+                .prepare_cached(
+                    "SELECT position FROM records WHERE position > ?1 AND written_at >= ?2 ORDER BY position LIMIT 1",
+                )?
+                .query_row(params![next.floor, oldest_kept], |row| row.get::<_, u64>(0))
+                .optional()?
+                .map(|first| first - 1)
+                .or(Some(next.last));
+            next = self.drop_through(next, expired.unwrap_or(next.floor))?;
+        }
+        while self.retention_bytes > 0 && next.bytes > self.retention_bytes {
+            let surplus = next.bytes - self.retention_bytes;
+            let cut = self.oldest_worth(next.floor, surplus)?;
+            if cut <= next.floor {
+                break;
+            }
+            next = self.drop_through(next, cut)?;
+        }
+        Ok(next)
+    }
+
+    /// The position up to which the oldest records add up to `bytes` or a little more.
+    fn oldest_worth(&self, floor: u64, bytes: u64) -> Result<u64, rusqlite::Error> {
+        let mut statement = self
+            .database
+            .prepare_cached("SELECT position, length(json) FROM records WHERE position > ?1 ORDER BY position")?;
+        let mut rows = statement.query([floor])?;
+        let (mut cut, mut sum) = (floor, 0_u64);
+        while let Some(row) = rows.next()? {
+            cut = row.get(0)?;
+            sum += row.get::<_, u64>(1)?;
+            if sum >= bytes {
+                break;
+            }
+        }
+        Ok(cut)
+    }
+
+    fn drop_through(&mut self, ends: Ends, through: u64) -> Result<Ends, rusqlite::Error> {
+        if through <= ends.floor {
+            return Ok(ends);
+        }
+        let transaction = self.database.transaction()?;
+        let freed: u64 = transaction.query_row(
+            "SELECT coalesce(sum(length(json)), 0) FROM records WHERE position <= ?1",
+            [through],
+            |row| row.get(0),
+        )?;
+        transaction.execute("DELETE FROM records WHERE position <= ?1", [through])?;
+        let next = Ends { floor: through, bytes: ends.bytes.saturating_sub(freed), ..ends };
+        transaction.execute("UPDATE ring SET floor = ?1, bytes = ?2", params![next.floor, next.bytes])?;
+        transaction.commit()?;
+        self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
+        Ok(next)
+    }
+}
+
+/// Some pragmas answer with rows, which `execute` takes for an error.
+fn ignore_rows(error: rusqlite::Error) -> Result<usize, rusqlite::Error> {
+    match error {
+        rusqlite::Error::ExecuteReturnedResults => Ok(0),
+        other => Err(other),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, rusqlite::Error> + Send + 'static,
+) -> Result<T, SinkError> {
+    let failed = |detail: String| SinkError::retry(format!("the stream's store failed: {detail}"));
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(|error| failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

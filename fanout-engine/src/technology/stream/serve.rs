@@ -1,0 +1,240 @@
+//! Reading a stream: `GET /` (its ends), `/records` (NDJSON long poll), `/sse`, `/ws`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query as QueryOf, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures::Stream;
+use headgate_types::{ErrorKind, Problem, SharedClock};
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::follow::{Follower, Next};
+use super::query::Query;
+use super::ring::{Kept, Ring};
+use crate::technology::OpenChannel;
+
+/// The header that says where to read on.
+const NEXT_POSITION: &str = "headgate-next-position";
+/// How often a quiet connection shows that it lives; below the idle limits of common proxies.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Records taken from the ring at once by a connection that stays.
+const CHUNK: usize = 500;
+
+#[derive(Debug, Clone)]
+struct Reading {
+    ring: Arc<Ring>,
+    connections: Arc<Semaphore>,
+    elements: Arc<[String]>,
+    clock: SharedClock,
+}
+
+/// The router of one stream channel.
+pub fn router(ring: Arc<Ring>, channel: &OpenChannel) -> Router {
+    let reading = Reading {
+        connections: ring.connections(),
+        elements: channel.elements.iter().map(|output| output.name.clone()).collect(),
+        clock: channel.clock.clone(),
+        ring,
+    };
+    Router::new()
+        .route("/", get(ends))
+        .route("/records", get(poll))
+        .route("/sse", get(sse))
+        .route("/ws", get(socket))
+        .with_state(reading)
+}
+
+/// A problem as a response.
+pub struct Refused(Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<QueryRejection> for Refused {
+    fn from(rejection: QueryRejection) -> Self {
+        Self(Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        crate::technology::problem(&self.0)
+    }
+}
+
+type Asked = Result<QueryOf<Query>, QueryRejection>;
+
+impl Reading {
+    /// Checks the request and takes a connection.
+    async fn begin(&self, asked: Asked, headers: &HeaderMap) -> Result<(Query, Follower, OwnedSemaphorePermit), Refused> {
+        let QueryOf(query) = asked?;
+        if let Some(name) = &query.element
+            && !self.elements.contains(name)
+        {
+            let detail = format!("the channel has no element {name:?}; it carries {}", self.elements.join(", "));
+            return Err(Problem::new(ErrorKind::Invalid, "unknown_element", detail).into());
+        }
+        // What aged out while nothing was written must not be shown.
+        if let Err(error) = self.ring.trim(self.clock.now()).await {
+            tracing::warn!(%error, "failed to trim a stream");
+        }
+        let ends = *self.ring.ends().borrow();
+        let start = query.start(headers, ends)?;
+        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
+            Problem::new(
+                ErrorKind::TooManyRequests,
+                "too_many_connections",
+                "the channel's size allows no further connection; close one or order a larger size",
+            )
+            .with_retry_after(1)
+        })?;
+        let follower = Follower::new(Arc::clone(&self.ring), start, query.element.clone());
+        Ok((query, follower, permit))
+    }
+}
+
+async fn ends(State(reading): State<Reading>) -> Response {
+    let ends = *reading.ring.ends().borrow();
+    Json(json!({
+        "elements": &*reading.elements,
+        "earliest": ends.floor,
+        "latest": ends.last,
+        "bytes": ends.bytes,
+        "records": "records?after=earliest&wait=30",
+        "sse": "sse",
+        "ws": "ws",
+    }))
+    .into_response()
+}
+
+async fn poll(State(reading): State<Reading>, headers: HeaderMap, asked: Asked) -> Result<Response, Refused> {
+    let (query, mut follower, _permit) = reading.begin(asked, &headers).await?;
+    let records = match follower.next(query.limit(), query.wait()).await? {
+        Next::Records(records) => records,
+        Next::Nothing | Next::Closed => Vec::new(),
+    };
+    let mut body = Vec::with_capacity(records.iter().map(|record| record.json.len() + 96).sum());
+    for record in &records {
+        body.extend_from_slice(&envelope(record));
+        body.push(b'\n');
+    }
+    let response = Response::builder()
+        .status(StatusCode::OK)
+        .header(header::CONTENT_TYPE, "application/x-ndjson")
+        .header(header::CACHE_CONTROL, "no-store")
+        .header(NEXT_POSITION, follower.position())
+        .body(Body::from(body));
+    Ok(response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
+}
+
+async fn sse(State(reading): State<Reading>, headers: HeaderMap, asked: Asked) -> Result<Response, Refused> {
+    let (_, follower, permit) = reading.begin(asked, &headers).await?;
+    let stream = Sse::new(events(follower, permit)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // Buffering proxies would hold events back.
+    Ok(([("x-accel-buffering", "no")], stream).into_response())
+}
+
+fn events(follower: Follower, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
+    // The permit lives as long as the stream, so a connection counts until it is gone.
+    let chunks = futures::stream::unfold(Some((follower, permit)), |state| async move {
+        let (mut follower, permit) = state?;
+        match follower.next(CHUNK, KEEP_ALIVE).await {
+            Ok(Next::Records(records)) => {
+                let events = records.iter().map(event).collect::<Vec<_>>();
+                Some((events, Some((follower, permit))))
+            }
+            Ok(Next::Nothing) => Some((Vec::new(), Some((follower, permit)))),
+            Ok(Next::Closed) => None,
+            Err(problem) => {
+                let event = Event::default().event("problem").data(json!(problem).to_string());
+                Some((vec![event], None))
+            }
+        }
+    });
+    futures::StreamExt::flat_map(chunks, |events| futures::stream::iter(events.into_iter().map(Ok)))
+}
+
+fn event(record: &Kept) -> Event {
+    Event::default()
+        .id(record.position.to_string())
+        .event(&record.element)
+        .data(String::from_utf8_lossy(&record.json))
+}
+
+async fn socket(
+    State(reading): State<Reading>,
+    headers: HeaderMap,
+    asked: Asked,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Result<Response, Refused> {
+    let upgrade = upgrade
+        .map_err(|rejection| Problem::new(ErrorKind::Invalid, "websocket_expected", rejection.body_text()))?;
+    let (_, follower, permit) = reading.begin(asked, &headers).await?;
+    Ok(upgrade.on_upgrade(move |socket| follow_socket(socket, follower, permit)))
+}
+
+/// Sends records as text frames until either side ends it. What the client sends is not looked
+/// at; reading it answers pings and notices the end.
+async fn follow_socket(mut socket: WebSocket, mut follower: Follower, _permit: OwnedSemaphorePermit) {
+    loop {
+        let next = tokio::select! {
+            next = follower.next(CHUNK, KEEP_ALIVE) => next,
+            heard = socket.recv() => match heard {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => continue,
+            },
+        };
+        let sent = match next {
+            Ok(Next::Records(records)) => send(&mut socket, &records).await,
+            Ok(Next::Nothing) => socket.send(Message::Ping(Vec::new().into())).await,
+            Ok(Next::Closed) => return close(socket, 1001, "the channel closed".to_owned()).await,
+            // 1008: policy violation, the nearest there is to "gone".
+            Err(problem) => return close(socket, 1008, problem.code).await,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, records: &[Kept]) -> Result<(), axum::Error> {
+    for record in records {
+        let text = String::from_utf8_lossy(&envelope(record)).into_owned();
+        socket.send(Message::Text(text.into())).await?;
+    }
+    Ok(())
+}
+
+async fn close(mut socket: WebSocket, code: u16, reason: String) {
+    // The peer may be gone already, which is what is wanted.
+    let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
+}
+
+/// `{"position":…,"element":…,"lane":…,"data":{…}}`; `data` keeps its canonical bytes, so that
+/// the receiver can recompute the checksum over it.
+fn envelope(record: &Kept) -> Vec<u8> {
+    let head = format!(
+        "{{\"position\":{},\"element\":{},\"lane\":\"{}\",\"data\":",
+        record.position,
+        json!(record.element),
+        record.lane
+    );
+    let mut line = Vec::with_capacity(head.len() + record.json.len() + 1);
+    line.extend_from_slice(head.as_bytes());
+    line.extend_from_slice(&record.json);
+    line.push(b'}');
+    line
+}

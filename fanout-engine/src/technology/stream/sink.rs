@@ -1,0 +1,66 @@
+//! Deliveries into the ring.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use headgate_types::{ElementId, SharedClock};
+
+use super::ring::{NewRecord, Ring};
+use crate::technology::{Committed, Delivery, Flush, FlowKey, Sink, SinkError, Written};
+
+/// The writing end of a stream.
+#[derive(Debug)]
+pub struct StreamSink {
+    ring: Arc<Ring>,
+    names: HashMap<ElementId, Arc<str>>,
+    clock: SharedClock,
+}
+
+impl StreamSink {
+    /// A sink for the elements with these names.
+    pub fn new(ring: Arc<Ring>, names: HashMap<ElementId, String>, clock: SharedClock) -> Self {
+        let names = names.into_iter().map(|(element, name)| (element, Arc::from(name))).collect();
+        Self { ring, names, clock }
+    }
+}
+
+#[async_trait]
+impl Sink for StreamSink {
+    async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
+        let offset = self.ring.cursor(flow).await?.unwrap_or(0);
+        Ok(Some(Committed { offset }))
+    }
+
+    async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
+        let element = self
+            .names
+            .get(&delivery.flow.element)
+            .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
+        let records = delivery
+            .rows()
+            .map(|(encoded, row)| {
+                let record = NewRecord { element: Arc::clone(element), json: encoded.json(row).to_vec() };
+                (encoded.offset(row), record)
+            })
+            .collect();
+        let through = self.ring.append(delivery.flow, delivery.to, records, self.clock.now()).await?;
+        Ok(Written { through })
+    }
+
+    async fn flush(&self, flow: FlowKey, why: Flush) -> Result<Written, SinkError> {
+        if why == Flush::Age {
+            self.ring.trim(self.clock.now()).await?;
+        }
+        let through = self.ring.cursor(flow).await?.unwrap_or(0);
+        Ok(Written { through })
+    }
+
+    async fn stored_bytes(&self) -> u64 {
+        self.ring.ends().borrow().bytes
+    }
+
+    async fn close(&self) {
+        self.ring.close().await;
+    }
+}
