@@ -60,15 +60,14 @@ impl Window {
     /// Adds what was shaped out of the range from the window's end to `to`. Rows the window is
     /// already past are left out: a pull may begin in the middle of a batch.
     pub fn push(&mut self, encoded: Arc<Encoded>, to: u64) {
-        let first = (0..encoded.len()).find(|row| encoded.offset(*row) > self.to).unwrap_or(encoded.len());
-        let end = (first..encoded.len()).find(|row| encoded.offset(*row) > to).unwrap_or(encoded.len());
+        let rows = encoded.rows_between(self.to, to);
         self.to = self.to.max(to);
-        if first == end {
+        if rows.is_empty() {
             return;
         }
-        self.records += end - first;
-        self.bytes += bytes(&encoded, first..end);
-        self.parts.push_back(Part { encoded, rows: first..end, to });
+        self.records += rows.len();
+        self.bytes += encoded.bytes(rows.clone());
+        self.parts.push_back(Part { encoded, rows, to });
     }
 
     /// Says that nothing between the window's end and `to` is in scope.
@@ -97,7 +96,7 @@ impl Window {
 
     /// The canonical sizes of the records waiting, in order.
     pub fn sizes(&self) -> impl Iterator<Item = u64> {
-        self.parts.iter().flat_map(|part| part.rows.clone().map(|row| part.encoded.json(row).len() as u64))
+        self.parts.iter().flat_map(|part| part.rows.clone().map(|row| part.encoded.size(row)))
     }
 
     /// Forgets everything through `to`.
@@ -108,7 +107,7 @@ impl Window {
             let keep = part.rows.clone().find(|row| part.encoded.offset(*row) > to).unwrap_or(part.rows.end);
             let gone = part.rows.start..keep;
             self.records -= gone.len();
-            self.bytes -= bytes(&part.encoded, gone);
+            self.bytes -= part.encoded.bytes(gone);
             part.rows.start = keep;
             if !part.rows.is_empty() {
                 break;
@@ -116,8 +115,4 @@ impl Window {
             self.parts.pop_front();
         }
     }
-}
-
-fn bytes(encoded: &Encoded, rows: Range<usize>) -> u64 {
-    rows.map(|row| encoded.json(row).len() as u64).sum()
 }

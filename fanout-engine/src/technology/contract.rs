@@ -129,10 +129,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Writes a range. Idempotent: a range, or a part of it, that the target already holds is
     /// skipped. A delivery without records still moves the target's cursor where it keeps one.
     /// Returns how far the target holds the flow durably, which may be behind the end of the
-    /// range for a target that collects (files), and is never behind an earlier answer.
+    /// range for a target that collects (files), is never behind an earlier answer, and is always
+    /// the end of some range that was written.
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError>;
 
-    /// Publishes what `write` collected, as far as `why` asks for.
+    /// Publishes what `write` collected, as far as `why` asks for; everything written for
+    /// [`Flush::Now`]. A target that holds all that was written answers [`Written::ALL`].
     async fn flush(&self, flow: FlowKey, why: Flush) -> Result<Written, SinkError>;
 
     /// Bytes the channel's resource occupies.
@@ -180,6 +182,11 @@ pub struct Written {
     pub through: u64,
 }
 
+impl Written {
+    /// Everything that was written so far is durable.
+    pub const ALL: Self = Self { through: u64::MAX };
+}
+
 /// A contiguous range of one flow, shaped and encoded.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -214,6 +221,12 @@ impl Delivery {
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| part.rows.len()).sum()
+    }
+
+    /// Billed bytes of all records.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.encoded.bytes(part.rows.clone())).sum()
     }
 
     /// Whether the range holds no record in scope.

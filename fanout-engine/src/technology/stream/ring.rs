@@ -106,12 +106,12 @@ impl Ring {
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?;
         database.execute_batch(TABLES)?;
-        let (floor, reserved, bytes, clean): (u64, u64, u64, bool) =
+        let (floor, reserved, bytes, clean) =
             database.query_row("SELECT floor, reserved, bytes, clean FROM ring", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?, row.get::<_, bool>(3)?))
             })?;
-        let newest: Option<u64> = database.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
-        let written = newest.unwrap_or(floor);
+        let newest: Option<i64> = database.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
+        let written = newest.map_or(floor, i64::unsigned_abs);
         let last = if clean { written } else { written.max(reserved) };
         let reader = Connection::open(file)?;
         reader.pragma_update(None, "query_only", true)?;
@@ -181,11 +181,11 @@ impl Ring {
             let mut statement = reader.prepare_cached(
                 "SELECT position, element, lane, json FROM records WHERE position > ?1 ORDER BY position LIMIT ?2",
             )?;
-            let mut rows = statement.query(params![after, count])?;
+            let mut rows = statement.query(params![int(after), int(count as u64)])?;
             let (mut kept, mut size) = (Vec::new(), 0);
             while let Some(row) = rows.next()? {
                 let record =
-                    Kept { position: row.get(0)?, element: row.get(1)?, lane: row.get(2)?, json: row.get(3)? };
+                    Kept { position: uint(row, 0)?, element: row.get(1)?, lane: row.get(2)?, json: row.get(3)? };
                 size += record.json.len();
                 kept.push(record);
                 if size >= bytes {
@@ -220,7 +220,7 @@ impl Ring {
             let writer = ring.writer.lock();
             let last = ring.ends.borrow().last;
             writer.database.pragma_update(None, "synchronous", "FULL")?;
-            writer.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [last])?;
+            writer.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [int(last)])?;
             writer.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)
         })
         .await;
@@ -234,7 +234,7 @@ impl Writer {
     fn cursor(&self, flow: FlowKey) -> Result<Option<u64>, rusqlite::Error> {
         self.database
             .prepare_cached("SELECT last_offset FROM cursors WHERE element = ?1 AND lane = ?2")?
-            .query_row(params![flow.element.to_string(), flow.lane.as_str()], |row| row.get(0))
+            .query_row(params![flow.element.to_string(), flow.lane.as_str()], |row| uint(row, 0))
             .optional()
     }
 
@@ -263,7 +263,7 @@ impl Writer {
                 next.last += 1;
                 next.bytes += record.json.len() as u64;
                 insert.execute(params![
-                    next.last,
+                    int(next.last),
                     now.timestamp_micros(),
                     &*record.element,
                     flow.lane.as_str(),
@@ -275,8 +275,8 @@ impl Writer {
                     "INSERT INTO cursors (element, lane, last_offset) VALUES (?1, ?2, ?3)
                      ON CONFLICT (element, lane) DO UPDATE SET last_offset = excluded.last_offset",
                 )?
-                .execute(params![flow.element.to_string(), flow.lane.as_str(), to])?;
-            transaction.prepare_cached("UPDATE ring SET bytes = ?1")?.execute([next.bytes])?;
+                .execute(params![flow.element.to_string(), flow.lane.as_str(), int(to)])?;
+            transaction.prepare_cached("UPDATE ring SET bytes = ?1")?.execute([int(next.bytes)])?;
         }
         transaction.commit()?;
         Ok((to, self.trim(next, now)?))
@@ -289,7 +289,7 @@ impl Writer {
         }
         let reserved = last + BLOCK;
         self.database.pragma_update(None, "synchronous", "FULL")?;
-        self.database.execute("UPDATE ring SET reserved = ?1, clean = 0", [reserved])?;
+        self.database.execute("UPDATE ring SET reserved = ?1, clean = 0", [int(reserved)])?;
         self.database.pragma_update(None, "synchronous", "NORMAL")?;
         self.reserved = reserved;
         Ok(())
@@ -305,7 +305,7 @@ impl Writer {
                 .prepare_cached(
                     "SELECT position FROM records WHERE position > ?1 AND written_at >= ?2 ORDER BY position LIMIT 1",
                 )?
-                .query_row(params![next.floor, oldest_kept], |row| row.get::<_, u64>(0))
+                .query_row(params![int(next.floor), oldest_kept], |row| uint(row, 0))
                 .optional()?
                 .map(|first| first - 1)
                 .or(Some(next.last));
@@ -327,11 +327,11 @@ impl Writer {
         let mut statement = self
             .database
             .prepare_cached("SELECT position, length(json) FROM records WHERE position > ?1 ORDER BY position")?;
-        let mut rows = statement.query([floor])?;
+        let mut rows = statement.query([int(floor)])?;
         let (mut cut, mut sum) = (floor, 0_u64);
         while let Some(row) = rows.next()? {
-            cut = row.get(0)?;
-            sum += row.get::<_, u64>(1)?;
+            cut = uint(row, 0)?;
+            sum += uint(row, 1)?;
             if sum >= bytes {
                 break;
             }
@@ -344,18 +344,27 @@ impl Writer {
             return Ok(ends);
         }
         let transaction = self.database.transaction()?;
-        let freed: u64 = transaction.query_row(
+        let freed = transaction.query_row(
             "SELECT coalesce(sum(length(json)), 0) FROM records WHERE position <= ?1",
-            [through],
-            |row| row.get(0),
+            [int(through)],
+            |row| uint(row, 0),
         )?;
-        transaction.execute("DELETE FROM records WHERE position <= ?1", [through])?;
+        transaction.execute("DELETE FROM records WHERE position <= ?1", [int(through)])?;
         let next = Ends { floor: through, bytes: ends.bytes.saturating_sub(freed), ..ends };
-        transaction.execute("UPDATE ring SET floor = ?1, bytes = ?2", params![next.floor, next.bytes])?;
+        transaction.execute("UPDATE ring SET floor = ?1, bytes = ?2", params![int(next.floor), int(next.bytes)])?;
         transaction.commit()?;
         self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
         Ok(next)
     }
+}
+
+/// SQLite's integers are signed; none of ours reaches 2^63.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn uint(row: &rusqlite::Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
+    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
 }
 
 /// Some pragmas answer with rows, which `execute` takes for an error.

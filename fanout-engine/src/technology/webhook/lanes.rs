@@ -13,11 +13,10 @@ use crate::technology::{Delivery, FlowKey};
 pub struct Places(Mutex<HashMap<(FlowKey, usize), u64>>);
 
 impl Places {
-    /// Forgets places at or below the start of a range: a range that starts earlier than a place
-    /// was ordered again and is sent again.
+    /// Where a lane goes on within a range.
     fn of(&self, delivery: &Delivery, lane: usize) -> u64 {
         let place = self.0.lock().get(&(delivery.flow, lane)).copied().unwrap_or(0);
-        if place > delivery.after && place <= delivery.to { place } else { delivery.after }
+        place.max(delivery.after)
     }
 
     /// A lane has delivered everything through `offset`.
@@ -25,21 +24,20 @@ impl Places {
         self.0.lock().insert((flow, lane), offset);
     }
 
-    /// The whole range was delivered; the durable cursor takes over.
-    pub fn settled(&self, flow: FlowKey) {
-        self.0.lock().retain(|(of, _), _| *of != flow);
+    /// Everything through `to` was delivered; from there on the durable cursor knows.
+    pub fn settled(&self, flow: FlowKey, to: u64) {
+        self.0.lock().retain(|(of, _), place| *of != flow || *place > to);
     }
 }
 
 /// What each lane still has to send of a delivery, in order; lanes without work are left out.
-pub fn split<'a>(delivery: &'a Delivery, lanes: usize, keyed: bool, places: &Places) -> Vec<(usize, Vec<Row<'a>>)> {
-    // Without a key there is nothing to order by but the offset: one lane.
-    let lanes = if keyed { lanes } else { 1 };
+pub fn split<'a>(delivery: &'a Delivery, lanes: usize, places: &Places) -> Vec<(usize, Vec<Row<'a>>)> {
     let starts: Vec<u64> = (0..lanes).map(|lane| places.of(delivery, lane)).collect();
     let mut split: Vec<Vec<Row<'a>>> = vec![Vec::new(); lanes];
     for (encoded, row) in delivery.rows() {
         let record = Row { offset: encoded.offset(row), json: encoded.json(row) };
-        let lane = usize::try_from(encoded.key_hash(row) % lanes as u64).unwrap_or(0);
+        // Without a key there is nothing to order by but the offset: one lane.
+        let lane = encoded.key_hash(row).map_or(0, |hash| (hash % lanes as u64) as usize);
         if record.offset > starts[lane] {
             split[lane].push(record);
         }

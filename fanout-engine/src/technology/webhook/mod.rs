@@ -6,9 +6,12 @@
 //! own network.
 
 mod batch;
+
 mod lanes;
+
 mod request;
 mod settings;
+
 mod sink;
 #[cfg(test)]
 mod tests;

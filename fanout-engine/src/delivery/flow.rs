@@ -1,0 +1,238 @@
+//! One flow: an element's records on one lane, on their way into one channel.
+//!
+//! The flow knows what was pulled, written and settled. It never waits, throttles or retries;
+//! the channel's worker decides when it may take a turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use headgate_lake::{Lake, LakeBatch, LakeError};
+use headgate_types::channel::Lane;
+use headgate_types::schema::ElementKind;
+
+use super::books::Settled;
+use super::store::{FlowRow, Totals};
+use super::window::Window;
+use crate::shape::{Plan, PlanCache};
+use crate::technology::{Delivery, FlowKey};
+
+/// Bytes pulled from the lake at once.
+const PULL_BYTES: usize = 4 << 20;
+/// Records that make a window full enough.
+const FULL_RECORDS: usize = 20_000;
+
+/// What can stop a flow before it reaches a sink.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// The lake could not be read.
+    #[error("failed to read the lake: {0}")]
+    Lake(#[from] LakeError),
+    /// The records could not be shaped.
+    #[error("failed to shape records: {0}")]
+    Shape(#[from] crate::shape::ShapeError),
+}
+
+/// A flow being worked on.
+pub struct Flow {
+    /// Its cursor and books, as last written.
+    pub row: FlowRow,
+    /// What was pulled and shaped.
+    pub window: Window,
+    /// Whether what is written next may have been written before.
+    pub repeated: bool,
+    plan: Arc<Plan>,
+    kind: ElementKind,
+    model_version: u32,
+    snapshot: Option<BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>>,
+    unsettled: VecDeque<Settled>,
+    /// When the oldest record not yet delivered was committed.
+    behind_since: Option<DateTime<Utc>>,
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").field("row", &self.row).field("window", &self.window).finish_non_exhaustive()
+    }
+}
+
+impl Flow {
+    /// Takes up a flow where its books and its target stand. A target that holds less than was
+    /// booked gets the difference again, unbilled; one that holds more skips what it has, and the
+    /// difference is booked.
+    #[must_use]
+    pub fn new(row: FlowRow, target: Option<u64>, plan: Arc<Plan>, kind: ElementKind, model_version: u32) -> Self {
+        let start = target.map_or(row.booked, |held| held.max(row.starts_after).min(row.booked));
+        let repeated = start > row.starts_after;
+        Self {
+            window: Window::new(start),
+            repeated,
+            plan,
+            kind,
+            model_version,
+            snapshot: None,
+            unsettled: VecDeque::new(),
+            behind_since: None,
+            row,
+        }
+    }
+
+    /// Element and lane.
+    #[must_use]
+    pub const fn key(&self) -> FlowKey {
+        self.row.key
+    }
+
+    /// Whether the flow reached its end, and the books say so.
+    #[must_use]
+    pub const fn finished(&self) -> bool {
+        self.row.finished_at.is_some()
+    }
+
+    /// Revision of the output model in use.
+    #[must_use]
+    pub fn model_version(&self) -> u32 {
+        self.model_version
+    }
+
+    /// Whether ranges are written that the target does not hold durably yet.
+    #[must_use]
+    pub fn collecting(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Log records not delivered yet, in and out of scope alike, when the log ends at `head`.
+    #[must_use]
+    pub fn lag(&self, head: u64) -> u64 {
+        self.row.ends_at.unwrap_or(head).saturating_sub(self.window.after())
+    }
+
+    /// When the oldest record not yet delivered was committed.
+    #[must_use]
+    pub const fn behind_since(&self) -> Option<DateTime<Utc>> {
+        self.behind_since
+    }
+
+    /// Pulls and shapes until the window holds enough or the flow's present end is reached.
+    /// `until` is the log's head, or where a tick ends.
+    pub async fn fill(&mut self, lake: &Lake, shaper: &PlanCache, until: u64) -> Result<(), FlowError> {
+        let end = self.row.ends_at.unwrap_or(until);
+        while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < PULL_BYTES as u64 {
+            let before = self.window.to();
+            if self.from_snapshot() {
+                self.pull_snapshot(lake, shaper, end).await?;
+            } else {
+                self.pull_log(lake, shaper, end).await?;
+            }
+            if self.window.to() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The history of what is keyed is its live rows, not its changes (rule 14).
+    fn from_snapshot(&self) -> bool {
+        self.row.key.lane == Lane::Backfill && self.kind != ElementKind::Events
+    }
+
+    async fn pull_log(&mut self, lake: &Lake, shaper: &PlanCache, end: u64) -> Result<(), FlowError> {
+        for batch in lake.read(self.row.key.element, self.window.to(), PULL_BYTES).await? {
+            if self.window.to() >= end {
+                break;
+            }
+            self.shape(shaper, &batch, end).await?;
+        }
+        Ok(())
+    }
+
+    async fn pull_snapshot(&mut self, lake: &Lake, shaper: &PlanCache, end: u64) -> Result<(), FlowError> {
+        let snapshot = match self.snapshot.take() {
+            Some(snapshot) => snapshot,
+            None => lake.snapshot(self.row.key.element, end).await?.boxed(),
+        };
+        let mut snapshot = snapshot;
+        match snapshot.next().await {
+            Some(batch) => {
+                let batch = batch?;
+                self.snapshot = Some(snapshot);
+                if batch.last > self.window.to() {
+                    self.shape(shaper, &batch, end).await?;
+                }
+            }
+            // Whatever is not live at the end is not part of the history.
+            None => self.window.skip(end),
+        }
+        Ok(())
+    }
+
+    async fn shape(&mut self, shaper: &PlanCache, batch: &Arc<LakeBatch>, end: u64) -> Result<(), FlowError> {
+        let encoded = if self.from_snapshot() {
+            // A snapshot belongs to one channel's beginning; sharing it would push the tail out of
+            // the cache.
+            let (plan, batch) = (Arc::clone(&self.plan), Arc::clone(batch));
+            let shaped = tokio::task::spawn_blocking(move || plan.encode_snapshot(&batch));
+            Arc::new(shaped.await.map_err(|_| crate::shape::ShapeError::Interrupted)??)
+        } else {
+            shaper.encode(&self.plan, batch).await?
+        };
+        self.behind_since.get_or_insert(batch.committed_at);
+        self.window.push(encoded, batch.last.min(end));
+        Ok(())
+    }
+
+    /// Notes that a range was written, with what of it is to be billed.
+    pub fn wrote(&mut self, delivery: &Delivery) {
+        let delivered = totals(delivery, self.row.booked);
+        self.unsettled.push_back(Settled { to: delivery.to, delivered, ..Settled::default() });
+        self.passed(delivery.to);
+    }
+
+    fn passed(&mut self, to: u64) {
+        self.window.advance(to);
+        self.repeated = false;
+        if self.window.records() == 0 {
+            self.behind_since = None;
+        }
+    }
+
+    /// What may be booked once the target holds everything through `through`.
+    pub fn settle(&mut self, through: u64) -> Option<Settled> {
+        let mut sum: Option<Settled> = None;
+        while let Some(next) = self.unsettled.front()
+            && next.to <= through
+        {
+            let mut settled = sum.unwrap_or_default();
+            settled.to = next.to;
+            settled.delivered = settled.delivered.plus(next.delivered);
+            settled.over_quota += next.over_quota;
+            settled.refused += next.refused;
+            sum = Some(settled);
+            self.unsettled.pop_front();
+        }
+        // A repetition of what is booked settles nothing new.
+        sum.filter(|settled| settled.to > self.row.booked)
+    }
+
+    /// Puts back what could not be booked, to be tried again.
+    pub fn unsettle(&mut self, settled: Settled) {
+        self.unsettled.push_front(settled);
+    }
+}
+
+/// Records, bytes and checksum of the records of a delivery that are not booked yet.
+#[must_use]
+pub fn totals(delivery: &Delivery, booked: u64) -> Totals {
+    delivery.parts.iter().fold(Totals::default(), |sum, part| {
+        let new = part.encoded.rows_between(booked, u64::MAX);
+        let rows = part.rows.start.max(new.start)..part.rows.end;
+        if rows.is_empty() {
+            return sum;
+        }
+        let (records, bytes, checksum) =
+            (rows.len() as u64, part.encoded.bytes(rows.clone()), part.encoded.checksum(rows));
+        sum.plus(Totals { records, bytes, checksum })
+    })
+}

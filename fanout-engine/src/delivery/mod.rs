@@ -1,0 +1,70 @@
+//! Delivery: one flow per channel, element and lane, from the lake into the channel's resource.
+//!
+//! A flow pulls from its own cursor, shapes through the shared plan cache, and is driven by its
+//! channel's [`Worker`], which knows the size's limits, the quota, the timing, retries and the
+//! books. Technologies are called through `technology::Sink` only; lake and catalog never call
+//! back. A slow channel costs its own worker's time.
+
+mod accounts;
+mod bisect;
+mod books;
+mod bucket;
+mod flow;
+mod quota;
+mod retry;
+pub mod store;
+mod ticks;
+mod window;
+mod worker;
+
+use std::time::Duration;
+
+use headgate_database::{Db, DbError};
+use headgate_lake::{Lake, LakeError};
+use headgate_types::SharedClock;
+
+use crate::shape::{PlanCache, ShapeError};
+use crate::technology::SinkError;
+
+pub use accounts::cut as cut_usage;
+pub use flow::Flow;
+pub use ticks::Ticks;
+pub use worker::{Terms, Turn, Waiting, Worker};
+
+/// What every worker works with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The engine's tables and the usage records.
+    pub data: Db,
+    /// Where records come from.
+    pub lake: Lake,
+    /// Shaped ranges, shared by all channels.
+    pub shaper: PlanCache,
+    /// Time.
+    pub clock: SharedClock,
+    /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one.
+    pub usage_span: Duration,
+}
+
+/// Why a delivery did not happen. The worker pauses and tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The target is in the way.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The lake could not be read.
+    #[error("failed to read the lake: {0}")]
+    Lake(#[from] LakeError),
+    /// The records could not be shaped.
+    #[error("failed to shape records: {0}")]
+    Shape(#[from] ShapeError),
+    /// The books could not be written.
+    #[error("failed to keep the books: {0}")]
+    Database(#[from] DbError),
+    /// Usage could not be recorded.
+    #[error("failed to record usage: {0}")]
+    Metering(#[from] headgate_metering::MeteringError),
+    /// Another worker moved the books of this flow.
+    #[error("the flow is being delivered elsewhere")]
+    Elsewhere,
+}

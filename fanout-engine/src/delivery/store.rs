@@ -1,0 +1,263 @@
+//! The `flows` and `quota_spent` tables.
+
+use chrono::{DateTime, Utc};
+use headgate_database::{DbError, FromRow, Tx, args};
+use headgate_types::channel::Lane;
+use headgate_types::checksum::Checksum;
+use headgate_types::{ChannelId, ElementId, TenantId};
+use uuid::Uuid;
+
+use super::quota::Spent;
+use crate::technology::FlowKey;
+
+/// A flow's cursor and books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowRow {
+    /// Whose channel it is.
+    pub tenant: TenantId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// Element and lane.
+    pub key: FlowKey,
+    /// The flow carries what is behind this offset.
+    pub starts_after: u64,
+    /// The last offset it carries; a live flow has none.
+    pub ends_at: Option<u64>,
+    /// Everything through here is in the channel's resource and in the books.
+    pub booked: u64,
+    /// Totals through `booked`.
+    pub totals: Totals,
+    /// Records passed over because of the quota.
+    pub over_quota: u64,
+    /// Records the receiver refused.
+    pub refused: u64,
+    /// What is not cut into usage records yet.
+    pub open: OpenRange,
+    /// When the last delivery succeeded.
+    pub last_delivery_at: Option<DateTime<Utc>>,
+    /// When a flow with an end reached it.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Records, their canonical bytes and their checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Records.
+    pub records: u64,
+    /// Canonical bytes.
+    pub bytes: u64,
+    /// Order-free checksum.
+    pub checksum: Checksum,
+}
+
+impl Totals {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+            checksum: self.checksum.plus(other.checksum),
+        }
+    }
+}
+
+/// The part of the books not yet cut into a usage record: `(after, booked]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenRange {
+    /// Start of the hour (or shorter span) it belongs to.
+    pub since: DateTime<Utc>,
+    /// Its range starts behind this offset.
+    pub after: u64,
+    /// Records in it.
+    pub records: u64,
+    /// Their canonical bytes.
+    pub bytes: u64,
+}
+
+#[derive(Debug, FromRow)]
+struct Row {
+    tenant_id: Uuid,
+    channel_id: Uuid,
+    element_id: Uuid,
+    lane: String,
+    starts_after: i64,
+    ends_at: Option<i64>,
+    booked: i64,
+    records: i64,
+    bytes: i64,
+    checksum: String,
+    over_quota: i64,
+    refused: i64,
+    open_since: DateTime<Utc>,
+    open_after: i64,
+    open_records: i64,
+    open_bytes: i64,
+    last_delivery_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+const COLUMNS: &str = "tenant_id, channel_id, element_id, lane, starts_after, ends_at, booked, records, bytes, checksum, \
+                       over_quota, refused, open_since, open_after, open_records, open_bytes, last_delivery_at, \
+                       finished_at";
+
+impl TryFrom<Row> for FlowRow {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let decode = |what: String| DbError::Other(sqlx::Error::Decode(what.into()));
+        let lane: Lane = row.lane.parse().map_err(decode)?;
+        let checksum = row.checksum.parse().map_err(|error| decode(format!("checksum of a flow: {error}")))?;
+        Ok(Self {
+            tenant: row.tenant_id.into(),
+            channel: row.channel_id.into(),
+            key: FlowKey { element: row.element_id.into(), lane },
+            starts_after: unsigned(row.starts_after),
+            ends_at: row.ends_at.map(unsigned),
+            booked: unsigned(row.booked),
+            totals: Totals { records: unsigned(row.records), bytes: unsigned(row.bytes), checksum },
+            over_quota: unsigned(row.over_quota),
+            refused: unsigned(row.refused),
+            open: OpenRange {
+                since: row.open_since,
+                after: unsigned(row.open_after),
+                records: unsigned(row.open_records),
+                bytes: unsigned(row.open_bytes),
+            },
+            last_delivery_at: row.last_delivery_at,
+            finished_at: row.finished_at,
+        })
+    }
+}
+
+/// Offsets and counts are written from unsigned numbers.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// Makes a flow if it is not there yet: the first serving pins where it starts and ends.
+pub async fn ensure(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: ChannelId,
+    key: FlowKey,
+    starts_after: u64,
+    ends_at: Option<u64>,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO flows (tenant_id, channel_id, element_id, lane, starts_after, ends_at, booked, records, bytes,
+                            checksum, over_quota, refused, open_since, open_after, open_records, open_bytes, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $5, 0, 0, $7, 0, 0, $8, $5, 0, 0, $8)
+         ON CONFLICT (tenant_id, channel_id, element_id, lane) DO NOTHING",
+        args![
+            tenant,
+            channel,
+            key.element,
+            key.lane.as_str(),
+            starts_after,
+            ends_at,
+            Checksum::EMPTY.to_string(),
+            now
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The flows of a channel.
+pub async fn of_channel(tx: &mut Tx, channel: ChannelId) -> Result<Vec<FlowRow>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM flows WHERE channel_id = $1 ORDER BY element_id, lane");
+    rows(tx.fetch_all_built(sql, args![channel]).await?)
+}
+
+/// The flows of every channel, in key order: what reconciliation compares usage with.
+pub async fn all(tx: &mut Tx) -> Result<Vec<FlowRow>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM flows ORDER BY tenant_id, channel_id, element_id, lane");
+    rows(tx.fetch_all_built(sql, args![]).await?)
+}
+
+/// One flow.
+pub async fn get(tx: &mut Tx, tenant: TenantId, channel: ChannelId, key: FlowKey) -> Result<Option<FlowRow>, DbError> {
+    let row: Option<Row> = tx
+        .fetch_all_built(
+            format!(
+                "SELECT {COLUMNS} FROM flows WHERE tenant_id = $1 AND channel_id = $2 AND element_id = $3 AND lane = $4"
+            ),
+            args![tenant, channel, key.element, key.lane.as_str()],
+        )
+        .await?
+        .pop();
+    row.map(FlowRow::try_from).transpose()
+}
+
+fn rows(rows: Vec<Row>) -> Result<Vec<FlowRow>, DbError> {
+    rows.into_iter().map(FlowRow::try_from).collect()
+}
+
+/// The first offsets wanted by any flow of an element: the log and the tables must keep what lies
+/// behind the smallest.
+pub async fn floor(tx: &mut Tx, element: ElementId) -> Result<Option<u64>, DbError> {
+    let (least,): (Option<i64>,) = tx
+        .fetch_one("SELECT min(booked) FROM flows WHERE element_id = $1 AND finished_at IS NULL", args![element])
+        .await?;
+    Ok(least.map(unsigned))
+}
+
+/// Moves a flow from `before` to `after`, by compare-and-set on `booked` and the open range.
+/// `false`: somebody else moved it, and nothing was written.
+pub async fn move_books(tx: &mut Tx, before: &FlowRow, after: &FlowRow) -> Result<bool, DbError> {
+    let changed = tx
+        .execute(
+            "UPDATE flows SET booked = $1, records = $2, bytes = $3, checksum = $4, over_quota = $5, refused = $6,
+                    open_since = $7, open_after = $8, open_records = $9, open_bytes = $10, last_delivery_at = $11,
+                    finished_at = $12
+              WHERE tenant_id = $13 AND channel_id = $14 AND element_id = $15 AND lane = $16
+                AND booked = $17 AND open_after = $18",
+            args![
+                after.booked,
+                after.totals.records,
+                after.totals.bytes,
+                after.totals.checksum.to_string(),
+                after.over_quota,
+                after.refused,
+                after.open.since,
+                after.open.after,
+                after.open.records,
+                after.open.bytes,
+                after.last_delivery_at,
+                after.finished_at,
+                before.tenant,
+                before.channel,
+                before.key.element,
+                before.key.lane.as_str(),
+                before.booked,
+                before.open.after
+            ],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// What a channel has used of its quota.
+pub async fn spent(tx: &mut Tx, tenant: TenantId, channel: ChannelId) -> Result<Option<Spent>, DbError> {
+    let row: Option<(DateTime<Utc>, i64, i64)> = tx
+        .fetch_optional(
+            "SELECT period_start, records, bytes FROM quota_spent WHERE tenant_id = $1 AND channel_id = $2",
+            args![tenant, channel],
+        )
+        .await?;
+    Ok(row.map(|(period, records, bytes)| Spent { period, records: unsigned(records), bytes: unsigned(bytes) }))
+}
+
+/// Keeps what a channel has used of its quota.
+pub async fn put_spent(tx: &mut Tx, tenant: TenantId, channel: ChannelId, spent: Spent) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO quota_spent (tenant_id, channel_id, period_start, records, bytes) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (tenant_id, channel_id)
+         DO UPDATE SET period_start = excluded.period_start, records = excluded.records, bytes = excluded.bytes",
+        args![tenant, channel, spent.period, spent.records, spent.bytes],
+    )
+    .await?;
+    Ok(())
+}

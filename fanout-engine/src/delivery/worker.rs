@@ -1,0 +1,462 @@
+//! The worker of one channel: takes its flows in turn, a batch at a time.
+//!
+//! Retry, limits, quota, timing, bisection and accounting happen here, the same for every
+//! technology. A channel that is slow or broken costs its own worker's time and nobody else's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use headgate_catalog::Lanes;
+use headgate_types::channel::Lane;
+use headgate_types::limits::Limits;
+use headgate_types::timing::{Quota, Timing};
+use headgate_types::{ChannelId, TenantId};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::time::Instant;
+
+use super::accounts::{self, Refusal};
+use super::bisect::{self, Cut};
+use super::books::Settled;
+use super::bucket::Throttle;
+use super::flow::{Flow, FlowError};
+use super::quota::{Allowed, Spent, allowed};
+use super::retry::Breaker;
+use super::ticks::Ticks;
+use super::{Context, DeliveryError};
+use crate::technology::{Delivery, Flush, Sink, SinkError};
+
+/// Ranges without any record in scope are booked together once they are this long.
+const EMPTY_RANGE: u64 = 50_000;
+/// How often a sink that collects is asked to publish what is old enough.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// What a turn came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// Something moved; take another.
+    Moved,
+    /// Nothing to do until the log grows.
+    Idle,
+    /// Nothing may be done for this long at most.
+    Wait {
+        /// How long.
+        limit: Duration,
+        /// Why.
+        why: Waiting,
+    },
+}
+
+/// Why a channel with work to do does not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Its size's rate.
+    Throttled,
+    /// The target, or our own stores, are in the way.
+    Broken,
+    /// Its quota is used up.
+    OverQuota,
+    /// Its next tick.
+    Tick,
+}
+
+/// What a channel is to do, as far as delivery is concerned.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Whose channel it is.
+    pub tenant: TenantId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// What its size allows.
+    pub limits: Limits,
+    /// What it may move per period.
+    pub quota: Option<Quota>,
+    /// The lanes that should run.
+    pub lanes: Lanes,
+}
+
+/// The worker's state between turns.
+#[derive(Debug)]
+pub struct Worker {
+    context: Context,
+    terms: Terms,
+    sink: Arc<dyn Sink>,
+    throttle: Throttle,
+    breaker: Breaker,
+    spent: Option<Spent>,
+    rng: StdRng,
+    flushed: Instant,
+    /// When the channel delivers.
+    pub ticks: Ticks,
+    /// Its flows.
+    pub flows: Vec<Flow>,
+    /// The last failure with its fix, while it lasts.
+    pub last_error: Option<String>,
+    /// Time spent waiting for the size's rate.
+    pub throttled: Duration,
+}
+
+impl Worker {
+    /// A worker over an open sink.
+    #[must_use]
+    pub fn new(context: Context, terms: Terms, sink: Arc<dyn Sink>, spent: Option<Spent>, ticks: Ticks) -> Self {
+        let now = Instant::now();
+        Self {
+            throttle: Throttle::new(&terms.limits, now),
+            breaker: Breaker::default(),
+            rng: StdRng::from_entropy(),
+            flushed: now,
+            flows: Vec::new(),
+            last_error: None,
+            throttled: Duration::ZERO,
+            context,
+            terms,
+            sink,
+            spent,
+            ticks,
+        }
+    }
+
+    /// Takes over other terms without opening anything anew.
+    pub fn retune(&mut self, terms: Terms, timing: &Timing) {
+        self.throttle.resize(&terms.limits, Instant::now());
+        self.ticks.retune(timing);
+        self.terms = terms;
+    }
+
+    /// Whether a lane should run.
+    const fn wants(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Live => self.terms.lanes.live,
+            Lane::Backfill => self.terms.lanes.backfill,
+            Lane::Replay => false,
+        }
+    }
+
+    /// Whether the quota is used up.
+    #[must_use]
+    pub fn over_quota(&self) -> bool {
+        let (Some(quota), Some(spent)) = (&self.terms.quota, self.spent) else { return false };
+        let now = self.context.clock.now();
+        !matches!(allowed(quota, spent, now, std::iter::once(1)), Allowed::Move { .. })
+    }
+
+    /// One round over all flows.
+    pub async fn round(&mut self) -> Turn {
+        let mut result = Turn::Idle;
+        for index in 0..self.flows.len() {
+            match self.turn(index).await {
+                Turn::Moved => result = Turn::Moved,
+                Turn::Idle => {}
+                wait @ Turn::Wait { .. } => {
+                    result = match result {
+                        Turn::Moved => Turn::Moved,
+                        earlier => shorter(earlier, wait),
+                    };
+                }
+            }
+        }
+        if result == Turn::Idle {
+            result = self.end_tick().await;
+        }
+        self.publish_aged().await;
+        result
+    }
+
+    /// One turn of one flow.
+    async fn turn(&mut self, index: usize) -> Turn {
+        let flow = &self.flows[index];
+        if flow.finished() || !self.wants(flow.key().lane) || self.history_first(index) {
+            return Turn::Idle;
+        }
+        if let Some(wait) = self.held() {
+            return wait;
+        }
+        match self.advance(index).await {
+            Ok(turn) => turn,
+            Err(error) => self.failed(index, &error),
+        }
+    }
+
+    /// Whether the element's history is still on its way: the live lane begins behind it, or an
+    /// old image could follow a new one.
+    fn history_first(&self, index: usize) -> bool {
+        let key = self.flows[index].key();
+        key.lane == Lane::Live
+            && self.flows.iter().any(|flow| {
+                flow.key().element == key.element && flow.key().lane == Lane::Backfill && !flow.finished()
+            })
+    }
+
+    /// Whether the breaker or the rate holds everything.
+    fn held(&mut self) -> Option<Turn> {
+        let now = Instant::now();
+        let broken = self.breaker.wait(now);
+        if !broken.is_zero() {
+            return Some(Turn::Wait { limit: broken, why: Waiting::Broken });
+        }
+        let throttled = self.throttle.wait(now);
+        if !throttled.is_zero() {
+            return Some(Turn::Wait { limit: throttled, why: Waiting::Throttled });
+        }
+        None
+    }
+
+    async fn advance(&mut self, index: usize) -> Result<Turn, DeliveryError> {
+        let head = self.context.lake.head(self.flows[index].key().element)?;
+        let until = match self.flows[index].key().lane {
+            Lane::Live => match self.ticks.until(self.flows[index].key().element, head, self.context.clock.now()) {
+                Ok(until) => until,
+                Err(limit) => return Ok(Turn::Wait { limit, why: Waiting::Tick }),
+            },
+            Lane::Backfill | Lane::Replay => head,
+        };
+        let flow = &mut self.flows[index];
+        flow.fill(&self.context.lake, &self.context.shaper, until).await?;
+        if flow.window.records() == 0 {
+            return self.pass_empty(index).await;
+        }
+        let most = match self.within_quota(index) {
+            Ok(records) => records.min(self.sink.batch_records()),
+            Err(Some(turn)) => return Ok(turn),
+            Err(None) => return self.pass_over(index).await,
+        };
+        let flow = &self.flows[index];
+        let repeated = flow.repeated || flow.window.after() < flow.row.booked;
+        let delivery = flow.window.delivery(flow.key(), most, repeated);
+        self.deliver(index, delivery).await?;
+        Ok(Turn::Moved)
+    }
+
+    /// Moves over a range without records, as seldom as possible: each move is a transaction.
+    async fn pass_empty(&mut self, index: usize) -> Result<Turn, DeliveryError> {
+        let flow = &self.flows[index];
+        let waiting = flow.window.to() - flow.window.after();
+        let at_end = flow.row.ends_at.is_some_and(|end| flow.window.to() >= end);
+        if waiting < EMPTY_RANGE && !at_end {
+            return Ok(Turn::Idle);
+        }
+        let delivery = flow.window.delivery(flow.key(), 0, false);
+        let delivery = Delivery { to: flow.window.to(), ..delivery };
+        self.write(index, delivery).await?;
+        if at_end {
+            self.flush(index, Flush::Now).await?;
+        }
+        Ok(Turn::Moved)
+    }
+
+    /// How many records may move, or what happens instead: `None` passes them over.
+    fn within_quota(&self, index: usize) -> Result<usize, Option<Turn>> {
+        let Some(quota) = &self.terms.quota else { return Ok(usize::MAX) };
+        let now = self.context.clock.now();
+        let spent = self.spent.unwrap_or_else(|| Spent::none(quota, now));
+        match allowed(quota, spent, now, self.flows[index].window.sizes()) {
+            Allowed::Move { records } => Ok(records),
+            Allowed::Reject => Err(None),
+            Allowed::Hold { until } => {
+                let limit = (until - now).to_std().unwrap_or_default();
+                Err(Some(Turn::Wait { limit, why: Waiting::OverQuota }))
+            }
+        }
+    }
+
+    /// Passes over what the quota does not allow.
+    async fn pass_over(&mut self, index: usize) -> Result<Turn, DeliveryError> {
+        let flow = &self.flows[index];
+        let over_quota = flow.window.records() as u64;
+        let range = Delivery { to: flow.window.to(), ..flow.window.delivery(flow.key(), 0, false) };
+        self.set_aside(index, range, Settled { over_quota, ..Settled::default() }, None).await?;
+        Ok(Turn::Moved)
+    }
+
+    /// Delivers a range, finding and setting aside the records the target refuses.
+    async fn deliver(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
+        let mut parts = vec![delivery];
+        while let Some(part) = parts.pop() {
+            match self.write(index, part.clone()).await {
+                Ok(()) => {}
+                Err(DeliveryError::Sink(SinkError::Reject { records, reason })) => match bisect::cut(&part, &records) {
+                    Cut::Found { offset } => self.refused(index, part, offset, reason).await?,
+                    Cut::Parts(smaller) if smaller.is_empty() => return Err(SinkError::Retry { after: None, reason }.into()),
+                    Cut::Parts(smaller) => parts.extend(smaller.into_iter().rev()),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// One write, and the booking of what the target holds afterwards.
+    async fn write(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
+        let written = self.sink.write(&delivery).await?;
+        self.breaker.succeeded();
+        self.last_error = None;
+        let flow = &mut self.flows[index];
+        let new = super::flow::totals(&delivery, flow.row.booked);
+        flow.wrote(&delivery);
+        let all = (delivery.len() as u64, delivery.bytes());
+        self.throttle.take(all.0, all.1);
+        if let Some(quota) = &self.terms.quota {
+            let now = self.context.clock.now();
+            let spent = self.spent.unwrap_or_else(|| Spent::none(quota, now)).at(quota, now);
+            let (records, bytes) = (spent.records + new.records, spent.bytes + new.bytes);
+            self.spent = Some(Spent { records, bytes, ..spent });
+        }
+        metrics::counter!("headgate_delivered_records_total").increment(all.0);
+        metrics::counter!("headgate_delivered_bytes_total").increment(all.1);
+        self.book(index, written.through).await
+    }
+
+    /// Makes a dead letter of the one record of a refused range, and moves on.
+    async fn refused(
+        &mut self,
+        index: usize,
+        part: Delivery,
+        offset: u64,
+        reason: String,
+    ) -> Result<(), DeliveryError> {
+        let flow = &self.flows[index];
+        let record = part.rows().find(|(encoded, row)| encoded.offset(*row) == offset);
+        let refusal = record.map(|(encoded, row)| Refusal {
+            flow: flow.key(),
+            offset,
+            reason,
+            model_version: flow.model_version(),
+            raw: String::from_utf8_lossy(encoded.json(row)).into_owned(),
+        });
+        let range = Delivery { parts: Vec::new(), ..part };
+        self.set_aside(index, range, Settled { refused: 1, ..Settled::default() }, refusal.as_ref()).await
+    }
+
+    /// Moves over a range whose records the target does not get. It is in the books before the
+    /// target moves past it: the other way round a crash in between would bill them.
+    async fn set_aside(
+        &mut self,
+        index: usize,
+        range: Delivery,
+        counts: Settled,
+        refusal: Option<&Refusal>,
+    ) -> Result<(), DeliveryError> {
+        self.flush(index, Flush::Now).await?;
+        let flow = &mut self.flows[index];
+        if range.to > flow.row.booked {
+            let settled = Settled { to: range.to, ..counts };
+            flow.row = accounts::settle(&self.context, &flow.row, &settled, refusal, self.spent).await?;
+        }
+        self.sink.write(&range).await?;
+        self.flows[index].wrote(&range);
+        Ok(())
+    }
+
+    async fn flush(&mut self, index: usize, why: Flush) -> Result<(), DeliveryError> {
+        if !self.flows[index].collecting() {
+            return Ok(());
+        }
+        let written = self.sink.flush(self.flows[index].key(), why).await?;
+        self.book(index, written.through).await
+    }
+
+    async fn book(&mut self, index: usize, through: u64) -> Result<(), DeliveryError> {
+        let flow = &mut self.flows[index];
+        let Some(settled) = flow.settle(through) else { return Ok(()) };
+        match accounts::settle(&self.context, &flow.row, &settled, None, self.spent).await {
+            Ok(row) => {
+                flow.row = row;
+                Ok(())
+            }
+            Err(error) => {
+                flow.unsettle(settled);
+                Err(error)
+            }
+        }
+    }
+
+    fn failed(&mut self, index: usize, error: &DeliveryError) -> Turn {
+        let asked = match error {
+            DeliveryError::Sink(SinkError::Retry { after, .. }) => *after,
+            _ => None,
+        };
+        self.flows[index].repeated = true;
+        let limit = self.breaker.failed(Instant::now(), asked, &mut self.rng);
+        let (channel, key) = (self.terms.channel, self.flows[index].key());
+        if self.breaker.failures() <= 1 {
+            tracing::warn!(%channel, element = %key.element, lane = %key.lane, %error, "failed to deliver; will retry");
+        }
+        metrics::counter!("headgate_delivery_failures_total").increment(1);
+        self.last_error = Some(error.to_string());
+        Turn::Wait { limit, why: Waiting::Broken }
+    }
+
+    /// At the end of a tick everything collected is published.
+    async fn end_tick(&mut self) -> Turn {
+        if self.ticks.running() {
+            if let Err(turn) = self.publish_all().await {
+                return turn;
+            }
+            self.ticks.ended();
+        }
+        Turn::Idle
+    }
+
+    /// Publishes everything collected: at the end of a tick, at a pause and at the channel's end.
+    pub async fn publish_all(&mut self) -> Result<(), Turn> {
+        for index in 0..self.flows.len() {
+            if let Err(error) = self.flush(index, Flush::Now).await {
+                return Err(self.failed(index, &error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks a sink that collects for what is old enough.
+    async fn publish_aged(&mut self) {
+        if self.flushed.elapsed() < FLUSH_EVERY {
+            return;
+        }
+        self.flushed = Instant::now();
+        for index in 0..self.flows.len() {
+            if let Err(error) = self.flush(index, Flush::Age).await {
+                self.failed(index, &error);
+                return;
+            }
+        }
+    }
+
+    /// Whether something written waits to be published.
+    #[must_use]
+    pub fn collecting(&self) -> bool {
+        self.flows.iter().any(Flow::collecting)
+    }
+
+    /// Cuts the open usage of every flow, whatever the hour.
+    pub async fn cut_usage(&mut self) -> Result<(), DeliveryError> {
+        for flow in &mut self.flows {
+            flow.row = accounts::cut(&self.context, &flow.row).await?;
+        }
+        Ok(())
+    }
+
+    /// When the oldest record not yet delivered was committed.
+    #[must_use]
+    pub fn behind_since(&self) -> Option<DateTime<Utc>> {
+        self.flows.iter().filter_map(Flow::behind_since).min()
+    }
+}
+
+impl From<FlowError> for DeliveryError {
+    fn from(error: FlowError) -> Self {
+        match error {
+            FlowError::Lake(error) => Self::Lake(error),
+            FlowError::Shape(error) => Self::Shape(error),
+        }
+    }
+}
+
+fn shorter(one: Turn, other: Turn) -> Turn {
+    match (&one, &other) {
+        (Turn::Wait { limit, .. }, Turn::Wait { limit: less, .. }) if less < limit => other,
+        (Turn::Wait { .. }, _) => one,
+        _ => other,
+    }
+}

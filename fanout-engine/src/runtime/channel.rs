@@ -1,0 +1,383 @@
+//! The task of one data-out channel: opens its resource, drives its worker, and follows what is
+//! wanted of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::select_all;
+use headgate_access::outbound::GuardedClient;
+use headgate_database::{Signal, Tx};
+use headgate_types::ElementId;
+use headgate_types::channel::Lane;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::observed::{FlowView, Halt, SharedObserved, halt};
+use super::wanted::{Mode, Wanted};
+use crate::delivery::{Context, DeliveryError, Flow, Ticks, Turn, Waiting, Worker, store};
+use crate::technology::{self, FlowKey, OpenChannel, Secrets, Served, ServedChannels, Sink, SinkError};
+
+/// Looks again this often even when nobody woke it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// While something collected waits to be published.
+const COLLECTING: Duration = Duration::from_secs(1);
+/// After a failed opening.
+const REOPEN: Duration = Duration::from_secs(2);
+/// How often the size of the resource is measured.
+const MEASURE: Duration = Duration::from_secs(5);
+
+/// What every channel task works with.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// What its worker works with.
+    pub context: Context,
+    /// Where its reads are mounted.
+    pub served: ServedChannels,
+    /// Secrets of channels.
+    pub secrets: Arc<dyn Secrets>,
+    /// The client for addresses that tenants name.
+    pub outbound: GuardedClient,
+    /// The data listener's address, without a trailing slash.
+    pub public_url: String,
+    /// Wakes the reconciler: something observed changed.
+    pub changed: Signal,
+}
+
+/// One channel's task.
+#[derive(Debug)]
+pub struct ChannelTask {
+    surroundings: Surroundings,
+    wanted: watch::Receiver<Arc<Wanted>>,
+    observed: SharedObserved,
+    open: Option<Open>,
+    measured: Option<Instant>,
+    listening: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// As it was when the resource was opened.
+    wanted: Arc<Wanted>,
+    sink: Arc<dyn Sink>,
+    worker: Worker,
+}
+
+impl ChannelTask {
+    /// A task that has not opened anything yet.
+    #[must_use]
+    pub const fn new(
+        surroundings: Surroundings,
+        wanted: watch::Receiver<Arc<Wanted>>,
+        observed: SharedObserved,
+    ) -> Self {
+        Self { surroundings, wanted, observed, open: None, measured: None, listening: false }
+    }
+
+    /// Runs until the channel is drained, forgotten or the process stops.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        loop {
+            let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            let limit = match wanted.mode {
+                Mode::Drain if self.drain(&wanted).await => return,
+                Mode::Drain => REOPEN,
+                Mode::Run | Mode::Hold(_) => self.step(&wanted).await,
+            };
+            if !limit.is_zero() && !self.wait(limit, &shutdown).await {
+                break;
+            }
+            if shutdown.is_cancelled() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.close().await;
+    }
+
+    /// One round. Returns how long there is nothing to do, at most.
+    async fn step(&mut self, wanted: &Arc<Wanted>) -> Duration {
+        if let Err(error) = self.ensure_open(wanted).await {
+            tracing::warn!(channel = %wanted.channel, %error, "failed to open a channel; will retry");
+            self.observe(|observed| {
+                observed.serving = Some(Err(error.to_string()));
+                observed.last_error = Some(error.to_string());
+                observed.incompatible.clone_from(&wanted.incompatible);
+                observed.idle_at = Some(Vec::new());
+            });
+            return REOPEN;
+        }
+        let Some(open) = &mut self.open else { return REOPEN };
+        let heads = heads(&open.worker, &self.surroundings.context);
+        let (turn, holding) = match wanted.mode {
+            Mode::Hold(reason) => {
+                let published = open.worker.publish_all().await;
+                let halt = Halt { reason, message: "the channel is stopped; resume it to go on".to_owned() };
+                (published.err().unwrap_or(Turn::Idle), Some(halt))
+            }
+            Mode::Run | Mode::Drain => (open.worker.round().await, None),
+        };
+        // A channel that waits for its rate, its target or its tick has no use for news of the logs.
+        self.listening = turn == Turn::Idle && wanted.mode == Mode::Run;
+        let limit = match &turn {
+            Turn::Moved => Duration::ZERO,
+            Turn::Idle => LOOK_AGAIN,
+            Turn::Wait { limit, .. } => *limit,
+        };
+        let limit = if open.worker.collecting() { limit.min(COLLECTING) } else { limit };
+        if let Turn::Wait { limit, why: Waiting::Throttled } = &turn {
+            open.worker.throttled += *limit;
+        }
+        let halted = holding.or_else(|| match &turn {
+            Turn::Wait { why, .. } => halt(*why, open.worker.last_error.as_deref()),
+            _ => None,
+        });
+        self.report(wanted, &turn, halted, heads).await;
+        limit
+    }
+
+    /// Opens the resource, or opens it anew when what it was opened with changed.
+    async fn ensure_open(&mut self, wanted: &Arc<Wanted>) -> Result<(), DeliveryError> {
+        if let Some(open) = &mut self.open {
+            if Arc::ptr_eq(&open.wanted, wanted) {
+                return Ok(());
+            }
+            // A pause or a new quota must not end the connections of readers.
+            if open.wanted.same_resource(wanted) {
+                open.worker.retune(wanted.terms(), &wanted.timing);
+                open.wanted = Arc::clone(wanted);
+                return Ok(());
+            }
+            self.close().await;
+        }
+        let open = self.open_resource(wanted).await?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    async fn open_resource(&self, wanted: &Arc<Wanted>) -> Result<Open, DeliveryError> {
+        let technology = technology::by_key(&wanted.profile)
+            .ok_or_else(|| SinkError::reject(format!("no technology is called {:?}", wanted.profile)))?;
+        let binding = wanted.binding.clone().ok_or_else(|| SinkError::retry("the resource is not there yet"))?;
+        let surroundings = &self.surroundings;
+        let opened = technology
+            .open(OpenChannel {
+                tenant: wanted.tenant,
+                channel: wanted.channel,
+                name: wanted.name.clone(),
+                binding,
+                elements: wanted.scopes.iter().map(|scope| scope.output.clone()).collect(),
+                limits: wanted.limits.clone(),
+                public_url: format!("{}/v1/out/{}", surroundings.public_url, wanted.channel),
+                clock: Arc::clone(&surroundings.context.clock),
+                secrets: Arc::clone(&surroundings.secrets),
+                outbound: surroundings.outbound.clone(),
+            })
+            .await?;
+        let worker = self.worker(wanted, &opened.sink).await;
+        let worker = match worker {
+            Ok(worker) => worker,
+            Err(error) => {
+                opened.sink.close().await;
+                return Err(error);
+            }
+        };
+        if let Some(router) = opened.router {
+            surroundings.served.mount(wanted.channel, Served { tenant: wanted.tenant, router });
+        }
+        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, worker })
+    }
+
+    /// A worker whose flows stand where the books and the target say. The first serving pins, for
+    /// each element, where the history ends and the live lane begins.
+    async fn worker(&self, wanted: &Wanted, sink: &Arc<dyn Sink>) -> Result<Worker, DeliveryError> {
+        let context = &self.surroundings.context;
+        let now = context.clock.now();
+        let mut tx = context.data.platform().await?;
+        tx.act_for(wanted.tenant).await?;
+        for scope in &wanted.scopes {
+            pin(&mut tx, context, wanted, scope.output.element).await?;
+        }
+        let rows = store::of_channel(&mut tx, wanted.channel).await?;
+        let spent = store::spent(&mut tx, wanted.tenant, wanted.channel).await?;
+        tx.commit().await?;
+
+        let last_tick = rows.iter().filter(|row| row.key.lane == Lane::Live).filter_map(|row| row.last_delivery_at).max();
+        let ticks = Ticks::new(wanted.timing.clone(), last_tick.unwrap_or(now));
+        let mut worker = Worker::new(context.clone(), wanted.terms(), Arc::clone(sink), spent, ticks);
+        for row in rows {
+            let Some(scope) = wanted.scopes.iter().find(|scope| scope.output.element == row.key.element) else {
+                continue;
+            };
+            let target = sink.cursor(row.key).await?.map(|committed| committed.offset);
+            let head = context.lake.head(row.key.element)?;
+            if target.is_some_and(|held| held > head) {
+                let reason = "the channel's store holds records that the log does not have (a restored lake?); \
+                              delivery stops rather than mix two histories";
+                return Err(SinkError::retry(reason).into());
+            }
+            if target.is_some_and(|held| held.max(row.starts_after) < row.booked) {
+                tracing::warn!(channel = %wanted.channel, element = %row.key.element, booked = row.booked,
+                    "the channel's store holds less than was booked; the difference is delivered again, unbilled");
+            }
+            let plan = Arc::clone(&scope.plan);
+            worker.flows.push(Flow::new(row, target, plan, scope.output.kind, scope.output.model_version));
+        }
+        Ok(worker)
+    }
+
+    /// Ends everything in flight and cuts the last usage. `true` when that is done for good.
+    async fn drain(&mut self, wanted: &Arc<Wanted>) -> bool {
+        if let Some(open) = &mut self.open {
+            // What was collected and cannot be published goes with the channel: it is being
+            // deleted, and an unreachable target must not keep it.
+            if let Err(Turn::Wait { .. }) = open.worker.publish_all().await {
+                tracing::warn!(channel = %wanted.channel, "failed to publish the last records of a deleted channel");
+            }
+            if let Err(error) = open.worker.cut_usage().await {
+                tracing::warn!(channel = %wanted.channel, %error, "failed to cut the last usage of a channel; will retry");
+                return false;
+            }
+        } else if let Err(error) = cut_closed(&self.surroundings.context, wanted).await {
+            tracing::warn!(channel = %wanted.channel, %error, "failed to cut the last usage of a channel; will retry");
+            return false;
+        }
+        self.close().await;
+        self.observe(|observed| {
+            observed.drained = true;
+            observed.idle_at = Some(Vec::new());
+        });
+        self.surroundings.changed.wake();
+        true
+    }
+
+    async fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.surroundings.served.unmount(open.wanted.channel);
+            open.sink.close().await;
+        }
+    }
+
+    /// Waits for news of the logs or of what is wanted. `false`: the process stops.
+    async fn wait(&mut self, limit: Duration, shutdown: &CancellationToken) -> bool {
+        let lake = &self.surroundings.context.lake;
+        let mut logs: Vec<_> = self
+            .open
+            .iter()
+            .filter(|_| self.listening)
+            .flat_map(|open| open.wanted.scopes.iter())
+            .filter_map(|scope| lake.watch(scope.output.element).ok())
+            .collect();
+        let seen = self.observed.lock().idle_at.clone().unwrap_or_default();
+        // The log may have grown between the last look and the subscription.
+        let grew = seen.iter().any(|(element, head)| lake.head(*element).is_ok_and(|now| now > *head));
+        if grew && self.listening {
+            return true;
+        }
+        let news = async {
+            if logs.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            let _ = select_all(logs.iter_mut().map(|log| Box::pin(log.changed()))).await;
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => false,
+            changed = self.wanted.changed() => changed.is_ok(),
+            () = news => true,
+            () = tokio::time::sleep(limit) => true,
+        }
+    }
+
+    async fn report(
+        &mut self,
+        wanted: &Wanted,
+        turn: &Turn,
+        halted: Option<Halt>,
+        heads: Vec<(ElementId, u64)>,
+    ) {
+        let Some(open) = &self.open else { return };
+        let measure = self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE);
+        let stored_bytes = if measure { Some(open.sink.stored_bytes().await) } else { None };
+        if measure {
+            self.measured = Some(Instant::now());
+        }
+        let Some(open) = &self.open else { return };
+        let worker = &open.worker;
+        let flows: Vec<FlowView> = worker
+            .flows
+            .iter()
+            .map(|flow| FlowView {
+                row: flow.row.clone(),
+                after: flow.window.after(),
+                behind_since: flow.behind_since(),
+            })
+            .collect();
+        let resting = match turn {
+            Turn::Idle => true,
+            Turn::Wait { why, .. } => *why != Waiting::Throttled,
+            Turn::Moved => false,
+        };
+        let (over_quota, error) = (worker.over_quota(), worker.last_error.clone());
+        let throttled = u64::try_from(worker.throttled.as_millis()).unwrap_or(u64::MAX);
+        let before = self.observed.lock().conditions();
+        self.observe(|observed| {
+            observed.serving = Some(Ok(()));
+            observed.generation = wanted.generation;
+            observed.incompatible.clone_from(&wanted.incompatible);
+            observed.flows = flows;
+            observed.syncing = wanted.lanes.live.then(|| halted.map_or(Ok(()), Err));
+            observed.over_quota = over_quota;
+            observed.last_error = error;
+            observed.throttled_ms = throttled;
+            observed.stored_bytes = stored_bytes.unwrap_or(observed.stored_bytes);
+            observed.idle_at = resting.then_some(heads);
+        });
+        if self.observed.lock().conditions() != before {
+            self.surroundings.changed.wake();
+        }
+    }
+
+    fn observe(&self, change: impl FnOnce(&mut super::observed::Observed)) {
+        change(&mut self.observed.lock());
+    }
+}
+
+/// Pins where an element's lanes begin and end, once.
+async fn pin(
+    tx: &mut Tx,
+    context: &Context,
+    wanted: &Wanted,
+    element: ElementId,
+) -> Result<(), DeliveryError> {
+    let head = context.lake.head(element)?;
+    let now = context.clock.now();
+    let live = FlowKey { element, lane: Lane::Live };
+    if store::get(tx, wanted.tenant, wanted.channel, live).await?.is_some() {
+        return Ok(());
+    }
+    store::ensure(tx, wanted.tenant, wanted.channel, live, head, None, now).await?;
+    if wanted.history {
+        let backfill = FlowKey { element, lane: Lane::Backfill };
+        store::ensure(tx, wanted.tenant, wanted.channel, backfill, 0, Some(head), now).await?;
+    }
+    Ok(())
+}
+
+/// Cuts the open usage of a channel that is not open.
+async fn cut_closed(context: &Context, wanted: &Wanted) -> Result<(), DeliveryError> {
+    let mut tx = context.data.read_platform().await?;
+    let rows = store::of_channel(&mut tx, wanted.channel).await?;
+    drop(tx);
+    for row in rows {
+        crate::delivery::cut_usage(context, &row).await?;
+    }
+    Ok(())
+}
+
+/// Where the logs end now, for every flow's element.
+fn heads(worker: &Worker, context: &Context) -> Vec<(ElementId, u64)> {
+    worker
+        .flows
+        .iter()
+        .filter_map(|flow| Some((flow.key().element, context.lake.head(flow.key().element).ok()?)))
+        .collect()
+}

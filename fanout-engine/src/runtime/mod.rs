@@ -1,0 +1,275 @@
+//! The reconciler: makes what runs agree with what the catalog wants of data-out channels.
+//!
+//! It accepts no orders. It compares the versions of the channels in the catalog with those it
+//! runs, starts, changes and ends one task per channel, and writes back what is observed as
+//! conditions. A wake only makes it look sooner.
+
+mod channel;
+mod load;
+mod observed;
+mod wanted;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_catalog::CatalogError;
+use headgate_catalog::channels::{self, ChannelHead, NewCondition};
+use headgate_database::Db;
+use headgate_types::channel::{ChannelState, ConditionType, Direction};
+use headgate_types::engine::ChannelStatistics;
+use headgate_types::{ChannelId, ElementId};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use channel::Surroundings;
+use channel::ChannelTask;
+use observed::{Observed, Reading, SharedObserved};
+use wanted::{Mode, Wanted};
+
+use crate::error::EngineFault;
+
+/// Looks at the catalog this often even when nobody woke it.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Runs the data-out channels.
+#[derive(Debug)]
+pub struct Runtime {
+    control: Db,
+    surroundings: Surroundings,
+    record_id_key: [u8; 32],
+    running: Mutex<HashMap<ChannelId, Running>>,
+    passes: watch::Sender<u64>,
+    tasks: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Running {
+    head: ChannelHead,
+    wanted: watch::Sender<Arc<Wanted>>,
+    observed: SharedObserved,
+    written: Vec<Reading>,
+    generation: u64,
+    task: JoinHandle<()>,
+}
+
+impl Runtime {
+    /// A runtime that runs nothing yet.
+    #[must_use]
+    pub fn new(control: Db, surroundings: Surroundings, record_id_key: [u8; 32]) -> Self {
+        Self {
+            control,
+            surroundings,
+            record_id_key,
+            running: Mutex::default(),
+            passes: watch::Sender::new(0),
+            tasks: CancellationToken::new(),
+        }
+    }
+
+    /// Reconciles until the process stops, then ends every channel's task and waits for it.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.reconcile().await {
+                tracing::warn!(%error, "failed to reconcile channels; will retry");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.surroundings.changed.wait(POLL) => {}
+            }
+        }
+        self.tasks.cancel();
+        let tasks: Vec<_> = self.running.lock().drain().map(|(_, running)| running.task).collect();
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a channel's task ended badly");
+            }
+        }
+    }
+
+    /// One pass.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read or written; the next pass starts over.
+    pub async fn reconcile(&self) -> Result<(), EngineFault> {
+        let mut tx = self.control.read_platform().await?;
+        let heads = channels::heads(&mut tx, Some(Direction::Out)).await?;
+        drop(tx);
+        let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
+        for head in heads {
+            // One channel that cannot be read must not keep the others waiting.
+            if let Err(error) = self.follow(head).await {
+                tracing::warn!(channel = %head.id, %error, "failed to follow a channel; will retry");
+            }
+        }
+        self.end_unlisted(&listed).await;
+        self.write_observed().await?;
+        self.passes.send_modify(|passes| *passes += 1);
+        Ok(())
+    }
+
+    /// Starts or changes what runs for a channel.
+    async fn follow(&self, head: ChannelHead) -> Result<(), EngineFault> {
+        {
+            let running = self.running.lock();
+            let known = running.get(&head.id);
+            if known.is_some_and(|known| known.head == head && (!known.task.is_finished() || known.observed.lock().drained)) {
+                return Ok(());
+            }
+        }
+        let mut tx = self.control.read_platform().await?;
+        if head.state == ChannelState::Deleting
+            && channels::condition_holds(&mut tx, head.tenant, head.id, ConditionType::Drained).await?
+        {
+            return Ok(());
+        }
+        let wanted = load::wanted(&mut tx, head, &self.record_id_key).await?;
+        drop(tx);
+        let Some(wanted) = wanted else { return Ok(()) };
+        for layout in &wanted.layouts {
+            self.surroundings.context.lake.register(layout.clone()).await?;
+        }
+        self.apply(head, Arc::new(wanted));
+        Ok(())
+    }
+
+    fn apply(&self, head: ChannelHead, wanted: Arc<Wanted>) {
+        let mut all = self.running.lock();
+        if let Some(running) = all.get_mut(&head.id)
+            && !running.task.is_finished()
+        {
+            running.head = head;
+            running.wanted.send_replace(wanted);
+            return;
+        }
+        let observed = all.remove(&head.id).map(|ended| ended.observed);
+        if observed.is_some() {
+            tracing::error!(channel = %head.id, "a channel's task had ended; it is started again");
+        }
+        let observed = observed.unwrap_or_default();
+        let (sender, receiver) = watch::channel(wanted);
+        let task = ChannelTask::new(self.surroundings.clone(), receiver, Arc::clone(&observed));
+        let task = tokio::spawn(task.run(self.tasks.clone()));
+        let running = Running { head, wanted: sender, observed, written: Vec::new(), generation: 0, task };
+        all.insert(head.id, running);
+    }
+
+    /// Ends the tasks of channels that are final.
+    async fn end_unlisted(&self, listed: &HashSet<ChannelId>) {
+        let gone: Vec<Running> = {
+            let mut running = self.running.lock();
+            let ids: Vec<ChannelId> = running.keys().filter(|id| !listed.contains(id)).copied().collect();
+            ids.iter().filter_map(|id| running.remove(id)).collect()
+        };
+        for Running { wanted, task, .. } in gone {
+            // Without a sender the task ends by itself.
+            drop(wanted);
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a channel's task ended badly");
+            }
+        }
+    }
+
+    /// Writes what changed of the conditions.
+    async fn write_observed(&self) -> Result<(), EngineFault> {
+        let changed: Vec<(ChannelHead, Vec<Reading>, Vec<Reading>, Option<u64>)> = {
+            let running = self.running.lock();
+            let changed = running.values().filter_map(|running| {
+                let observed = running.observed.lock();
+                let readings = observed.conditions();
+                let news: Vec<Reading> =
+                    readings.iter().filter(|reading| !running.written.contains(reading)).cloned().collect();
+                let generation = (observed.generation > running.generation).then_some(observed.generation);
+                (!news.is_empty() || generation.is_some()).then_some((running.head, readings, news, generation))
+            });
+            changed.collect()
+        };
+        for (head, readings, news, generation) in changed {
+            let mut tx = self.control.platform().await?;
+            tx.act_for(head.tenant).await?;
+            let now = self.surroundings.context.clock.now();
+            let written = async {
+                for reading in &news {
+                    let new = NewCondition {
+                        condition: reading.condition,
+                        status: reading.status,
+                        reason: reading.reason,
+                        message: &reading.message,
+                    };
+                    channels::set_condition(&mut tx, head.tenant, head.id, new, now).await?;
+                }
+                if let Some(generation) = generation {
+                    channels::set_observed(&mut tx, head.tenant, head.id, generation).await?;
+                }
+                Ok::<_, CatalogError>(())
+            };
+            written.await?;
+            tx.commit().await?;
+            if let Some(running) = self.running.lock().get_mut(&head.id) {
+                running.written = readings;
+                running.generation = generation.unwrap_or(running.generation);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is observed of a channel; `None` when it is not run here.
+    #[must_use]
+    pub fn statistics(&self, channel: ChannelId) -> Option<ChannelStatistics> {
+        let observed = self.observed(channel)?;
+        let lake = &self.surroundings.context.lake;
+        let now = self.surroundings.context.clock.now();
+        Some(observed.statistics(now, |element| lake.head(element).unwrap_or(0)))
+    }
+
+    fn observed(&self, channel: ChannelId) -> Option<Observed> {
+        self.running.lock().get(&channel).map(|running| running.observed.lock().clone())
+    }
+
+    /// Waits until a pass that began after this call is complete.
+    pub async fn passed(&self) {
+        let mut passes = self.passes.subscribe();
+        // The pass under way may have looked already.
+        let target = *passes.borrow_and_update() + 2;
+        while *passes.borrow_and_update() < target {
+            self.surroundings.changed.wake();
+            let changed = tokio::time::timeout(Duration::from_millis(200), passes.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                return;
+            }
+        }
+    }
+
+    /// Whether no channel has anything to do until the logs grow, a tick comes or a pause ends.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        let lake = &self.surroundings.context.lake;
+        let up_to_date = |heads: &[(ElementId, u64)]| {
+            heads.iter().all(|(element, head)| lake.head(*element).is_ok_and(|now| now == *head))
+        };
+        self.running.lock().values().all(|running| {
+            let current = running.wanted.borrow().version == running.head.version;
+            let observed = running.observed.lock();
+            current && (observed.drained || observed.idle_at.as_deref().is_some_and(up_to_date))
+        })
+    }
+
+    /// Channels that run, for metrics.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.lock().len()
+    }
+}
+
+/// What a state asks of the task; `None`: nothing yet, or nothing any more.
+fn mode(state: ChannelState) -> Option<Mode> {
+    match state {
+        ChannelState::Provisioning | ChannelState::Active | ChannelState::Updating => Some(Mode::Run),
+        ChannelState::Paused => Some(Mode::Hold("Paused")),
+        ChannelState::Suspended => Some(Mode::Hold("Suspended")),
+        ChannelState::Deleting => Some(Mode::Drain),
+        ChannelState::Deleted | ChannelState::Failed => None,
+    }
+}
