@@ -1,20 +1,21 @@
 //! Writing the books: cursor, usage, quota and dead letter in one transaction (rule 31).
 
+use chrono::{DateTime, Utc};
 use headgate_database::Tx;
-use headgate_metering::{Meter, UsageRecord};
+use headgate_metering::{Dims, Meter, OffsetRange, RecordKind, UsageRecord, ids};
 use headgate_types::channel::Lane;
 
 use super::books::{self, Cut, Settled};
 use super::quota::Spent;
 use super::store::{self, FlowRow};
-use super::{Context, DeliveryError};
-use crate::technology::FlowKey;
+use super::{Context, DeliveryError, refusals};
+
+/// Who counted, in usage records.
+const SOURCE: &str = "engine";
 
 /// A record that the receiver refused.
 #[derive(Debug, Clone)]
 pub struct Refusal {
-    /// The flow it was on.
-    pub flow: FlowKey,
     /// Its place.
     pub offset: u64,
     /// What the receiver said.
@@ -29,6 +30,7 @@ pub struct Refusal {
 pub async fn settle(
     context: &Context,
     row: &FlowRow,
+    dims: &Dims,
     settled: &Settled,
     refusal: Option<&Refusal>,
     spent: Option<Spent>,
@@ -41,10 +43,14 @@ pub async fn settle(
         return Err(DeliveryError::Elsewhere);
     }
     if let Some(cut) = cut {
-        record(context, &mut tx, row, &cut).await?;
+        record(context, &mut tx, row, dims, &cut).await?;
     }
     if let Some(refusal) = refusal {
-        put_dead_letter(context, &mut tx, row, refusal).await?;
+        refusals::put(&mut tx, row, refusal, now).await?;
+        let at = OffsetRange { lane: row.key.lane, after: refusal.offset.saturating_sub(1), to: refusal.offset };
+        let id = ids::of_range(row.channel, row.key.element, at, Meter::DeadletterRecords);
+        let fact = fact(context, row, dims, Meter::DeadletterRecords, id, 1, next.open.since);
+        headgate_metering::record(&mut tx, &fact).await?;
     }
     if let Some(spent) = spent {
         store::put_spent(&mut tx, row.tenant, row.channel, spent).await?;
@@ -54,7 +60,7 @@ pub async fn settle(
 }
 
 /// Cuts what is open, whatever the hour.
-pub async fn cut(context: &Context, row: &FlowRow) -> Result<FlowRow, DeliveryError> {
+pub async fn cut(context: &Context, row: &FlowRow, dims: &Dims) -> Result<FlowRow, DeliveryError> {
     let since = books::span_start(context.clock.now(), context.usage_span);
     let (next, cut) = books::close(row, since);
     let Some(cut) = cut else { return Ok(row.clone()) };
@@ -63,7 +69,55 @@ pub async fn cut(context: &Context, row: &FlowRow) -> Result<FlowRow, DeliveryEr
     if !store::move_books(&mut tx, row, &next).await? {
         return Err(DeliveryError::Elsewhere);
     }
-    record(context, &mut tx, row, &cut).await?;
+    record(context, &mut tx, row, dims, &cut).await?;
     tx.commit().await?;
     Ok(next)
+}
+
+/// Writes the usage records of a cut range.
+async fn record(
+    context: &Context,
+    tx: &mut Tx,
+    row: &FlowRow,
+    dims: &Dims,
+    cut: &Cut,
+) -> Result<(), DeliveryError> {
+    let range = OffsetRange { lane: row.key.lane, after: cut.after, to: cut.to };
+    let meters: &[(Meter, u64)] = match row.key.lane {
+        Lane::Live | Lane::Backfill => &[(Meter::DeliverRecords, cut.records), (Meter::DeliverBytes, cut.bytes)],
+        Lane::Replay => &[(Meter::ReplayRecords, cut.records)],
+    };
+    for (meter, quantity) in meters {
+        let id = ids::of_range(row.channel, row.key.element, range, *meter);
+        let quantity = i64::try_from(*quantity).unwrap_or(i64::MAX);
+        let fact = fact(context, row, dims, *meter, id, quantity, cut.event_time);
+        headgate_metering::record(tx, &UsageRecord { range: Some(range), ..fact }).await?;
+    }
+    Ok(())
+}
+
+fn fact(
+    context: &Context,
+    row: &FlowRow,
+    dims: &Dims,
+    meter: Meter,
+    id: String,
+    quantity: i64,
+    event_time: DateTime<Utc>,
+) -> UsageRecord {
+    UsageRecord {
+        tenant: row.tenant,
+        source: SOURCE.to_owned(),
+        id,
+        meter,
+        channel: Some(row.channel),
+        element: Some(row.key.element),
+        range: None,
+        quantity,
+        event_time,
+        stored_at: context.clock.now(),
+        dims: dims.clone(),
+        kind: RecordKind::Usage,
+        corrects_id: None,
+    }
 }

@@ -10,14 +10,16 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use headgate_lake::{Lake, LakeBatch, LakeError};
+use headgate_metering::Dims;
 use headgate_types::channel::Lane;
 use headgate_types::schema::ElementKind;
+use parking_lot::Mutex;
 
 use super::books::Settled;
 use super::store::{FlowRow, Totals};
 use super::window::Window;
 use crate::shape::{Plan, PlanCache};
-use crate::technology::{Delivery, FlowKey};
+use crate::technology::{Delivery, FlowKey, OutputElement};
 
 /// Bytes pulled from the lake at once.
 const PULL_BYTES: usize = 4 << 20;
@@ -46,7 +48,10 @@ pub struct Flow {
     plan: Arc<Plan>,
     kind: ElementKind,
     model_version: u32,
-    snapshot: Option<BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>>,
+    /// What the price of its records depends on.
+    pub dims: Dims,
+    /// Behind a lock only because a stream cannot be shared between threads; nobody waits for it.
+    snapshot: Mutex<Option<BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>>>,
     unsettled: VecDeque<Settled>,
     /// When the oldest record not yet delivered was committed.
     behind_since: Option<DateTime<Utc>>,
@@ -63,16 +68,17 @@ impl Flow {
     /// booked gets the difference again, unbilled; one that holds more skips what it has, and the
     /// difference is booked.
     #[must_use]
-    pub fn new(row: FlowRow, target: Option<u64>, plan: Arc<Plan>, kind: ElementKind, model_version: u32) -> Self {
+    pub fn new(row: FlowRow, target: Option<u64>, plan: Arc<Plan>, output: &OutputElement, dims: Dims) -> Self {
         let start = target.map_or(row.booked, |held| held.max(row.starts_after).min(row.booked));
         let repeated = start > row.starts_after;
         Self {
             window: Window::new(start),
             repeated,
             plan,
-            kind,
-            model_version,
-            snapshot: None,
+            kind: output.kind,
+            model_version: output.model_version,
+            dims,
+            snapshot: Mutex::default(),
             unsettled: VecDeque::new(),
             behind_since: None,
             row,
@@ -149,18 +155,14 @@ impl Flow {
     }
 
     async fn pull_snapshot(&mut self, lake: &Lake, shaper: &PlanCache, end: u64) -> Result<(), FlowError> {
-        let snapshot = match self.snapshot.take() {
-            Some(snapshot) => snapshot,
-            None => lake.snapshot(self.row.key.element, end).await?.boxed(),
-        };
-        let mut snapshot = snapshot;
+        let begin = || lake.snapshot(self.row.key.element, end, self.window.to()).boxed();
+        let mut snapshot = self.snapshot.get_mut().take().unwrap_or_else(begin);
         match snapshot.next().await {
             Some(batch) => {
                 let batch = batch?;
-                self.snapshot = Some(snapshot);
-                if batch.last > self.window.to() {
-                    self.shape(shaper, &batch, end).await?;
-                }
+                self.shape(shaper, &batch, end).await?;
+                // Kept only while it goes well: after a failure it begins anew behind the window.
+                *self.snapshot.get_mut() = Some(snapshot);
             }
             // Whatever is not live at the end is not part of the history.
             None => self.window.skip(end),

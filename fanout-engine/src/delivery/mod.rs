@@ -11,6 +11,7 @@ mod books;
 mod bucket;
 mod flow;
 mod quota;
+pub mod refusals;
 mod retry;
 pub mod store;
 mod ticks;

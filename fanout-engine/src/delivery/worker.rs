@@ -95,6 +95,8 @@ pub struct Worker {
     pub last_error: Option<String>,
     /// Time spent waiting for the size's rate.
     pub throttled: Duration,
+    /// Whether the books of a flow moved without this worker: they have to be read anew.
+    pub outdated: bool,
 }
 
 impl Worker {
@@ -110,6 +112,7 @@ impl Worker {
             flows: Vec::new(),
             last_error: None,
             throttled: Duration::ZERO,
+            outdated: false,
             context,
             terms,
             sink,
@@ -204,7 +207,7 @@ impl Worker {
     }
 
     async fn advance(&mut self, index: usize) -> Result<Turn, DeliveryError> {
-        let head = self.context.lake.head(self.flows[index].key().element)?;
+        let head = self.context.lake.log().head(self.flows[index].key().element);
         let until = match self.flows[index].key().lane {
             Lane::Live => match self.ticks.until(self.flows[index].key().element, head, self.context.clock.now()) {
                 Ok(until) => until,
@@ -319,7 +322,6 @@ impl Worker {
         let flow = &self.flows[index];
         let record = part.rows().find(|(encoded, row)| encoded.offset(*row) == offset);
         let refusal = record.map(|(encoded, row)| Refusal {
-            flow: flow.key(),
             offset,
             reason,
             model_version: flow.model_version(),
@@ -342,7 +344,7 @@ impl Worker {
         let flow = &mut self.flows[index];
         if range.to > flow.row.booked {
             let settled = Settled { to: range.to, ..counts };
-            flow.row = accounts::settle(&self.context, &flow.row, &settled, refusal, self.spent).await?;
+            flow.row = accounts::settle(&self.context, &flow.row, &flow.dims, &settled, refusal, self.spent).await?;
         }
         self.sink.write(&range).await?;
         self.flows[index].wrote(&range);
@@ -360,7 +362,7 @@ impl Worker {
     async fn book(&mut self, index: usize, through: u64) -> Result<(), DeliveryError> {
         let flow = &mut self.flows[index];
         let Some(settled) = flow.settle(through) else { return Ok(()) };
-        match accounts::settle(&self.context, &flow.row, &settled, None, self.spent).await {
+        match accounts::settle(&self.context, &flow.row, &flow.dims, &settled, None, self.spent).await {
             Ok(row) => {
                 flow.row = row;
                 Ok(())
@@ -377,6 +379,7 @@ impl Worker {
             DeliveryError::Sink(SinkError::Retry { after, .. }) => *after,
             _ => None,
         };
+        self.outdated |= matches!(error, DeliveryError::Elsewhere);
         self.flows[index].repeated = true;
         let limit = self.breaker.failed(Instant::now(), asked, &mut self.rng);
         let (channel, key) = (self.terms.channel, self.flows[index].key());
@@ -432,7 +435,7 @@ impl Worker {
     /// Cuts the open usage of every flow, whatever the hour.
     pub async fn cut_usage(&mut self) -> Result<(), DeliveryError> {
         for flow in &mut self.flows {
-            flow.row = accounts::cut(&self.context, &flow.row).await?;
+            flow.row = accounts::cut(&self.context, &flow.row, &flow.dims).await?;
         }
         Ok(())
     }

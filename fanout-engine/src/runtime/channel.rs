@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub public_url: String,
     /// Wakes the reconciler: something observed changed.
     pub changed: Signal,
+    /// Counts the times that open usage was asked to be cut.
+    pub cuts: watch::Receiver<u64>,
 }
 
 /// One channel's task.
@@ -53,6 +55,7 @@ pub struct ChannelTask {
     open: Option<Open>,
     measured: Option<Instant>,
     listening: bool,
+    cut: u64,
 }
 
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl ChannelTask {
         wanted: watch::Receiver<Arc<Wanted>>,
         observed: SharedObserved,
     ) -> Self {
-        Self { surroundings, wanted, observed, open: None, measured: None, listening: false }
+        Self { surroundings, wanted, observed, open: None, measured: None, listening: false, cut: 0 }
     }
 
     /// Runs until the channel is drained, forgotten or the process stops.
@@ -106,6 +109,7 @@ impl ChannelTask {
             });
             return REOPEN;
         }
+        self.cut_if_asked().await;
         let Some(open) = &mut self.open else { return REOPEN };
         let heads = heads(&open.worker, &self.surroundings.context);
         let (turn, holding) = match wanted.mode {
@@ -131,8 +135,28 @@ impl ChannelTask {
             Turn::Wait { why, .. } => halt(*why, open.worker.last_error.as_deref()),
             _ => None,
         });
+        let outdated = open.worker.outdated;
         self.report(wanted, &turn, halted, heads).await;
+        if outdated {
+            self.close().await;
+        }
         limit
+    }
+
+    /// Cuts the open usage when somebody wants to see it before the hour ends.
+    async fn cut_if_asked(&mut self) {
+        let asked = *self.surroundings.cuts.borrow();
+        let Some(open) = self.open.as_mut().filter(|_| asked > self.cut) else { return };
+        match open.worker.cut_usage().await {
+            Ok(()) => {
+                self.cut = asked;
+                self.observe(|observed| observed.cut = asked);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to cut usage; the books are read anew");
+                self.close().await;
+            }
+        }
     }
 
     /// Opens the resource, or opens it anew when what it was opened with changed.
@@ -209,7 +233,7 @@ impl ChannelTask {
                 continue;
             };
             let target = sink.cursor(row.key).await?.map(|committed| committed.offset);
-            let head = context.lake.head(row.key.element)?;
+            let head = context.lake.log().head(row.key.element);
             if target.is_some_and(|held| held > head) {
                 let reason = "the channel's store holds records that the log does not have (a restored lake?); \
                               delivery stops rather than mix two histories";
@@ -220,7 +244,8 @@ impl ChannelTask {
                     "the channel's store holds less than was booked; the difference is delivered again, unbilled");
             }
             let plan = Arc::clone(&scope.plan);
-            worker.flows.push(Flow::new(row, target, plan, scope.output.kind, scope.output.model_version));
+            let dims = wanted.dims(row.key.element);
+            worker.flows.push(Flow::new(row, target, plan, &scope.output, dims));
         }
         Ok(worker)
     }
@@ -259,18 +284,23 @@ impl ChannelTask {
 
     /// Waits for news of the logs or of what is wanted. `false`: the process stops.
     async fn wait(&mut self, limit: Duration, shutdown: &CancellationToken) -> bool {
-        let lake = &self.surroundings.context.lake;
+        let log = self.surroundings.context.lake.log();
         let mut logs: Vec<_> = self
             .open
             .iter()
             .filter(|_| self.listening)
             .flat_map(|open| open.wanted.scopes.iter())
-            .filter_map(|scope| lake.watch(scope.output.element).ok())
+            .filter_map(|scope| log.watch(scope.output.element).ok())
             .collect();
         let seen = self.observed.lock().idle_at.clone().unwrap_or_default();
         // The log may have grown between the last look and the subscription.
-        let grew = seen.iter().any(|(element, head)| lake.head(*element).is_ok_and(|now| now > *head));
+        let grew = seen.iter().any(|(element, head)| log.head(*element) > *head);
         if grew && self.listening {
+            return true;
+        }
+        let mut cuts = self.surroundings.cuts.clone();
+        cuts.mark_unchanged();
+        if *cuts.borrow() > self.cut && self.open.is_some() {
             return true;
         }
         let news = async {
@@ -283,6 +313,7 @@ impl ChannelTask {
             () = shutdown.cancelled() => false,
             changed = self.wanted.changed() => changed.is_ok(),
             () = news => true,
+            cut = cuts.changed() => cut.is_ok(),
             () = tokio::time::sleep(limit) => true,
         }
     }
@@ -294,9 +325,10 @@ impl ChannelTask {
         halted: Option<Halt>,
         heads: Vec<(ElementId, u64)>,
     ) {
-        let Some(open) = &self.open else { return };
+        // Only the sink is held across the wait: a worker may not be looked at by two threads.
+        let Some(sink) = self.open.as_ref().map(|open| Arc::clone(&open.sink)) else { return };
         let measure = self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE);
-        let stored_bytes = if measure { Some(open.sink.stored_bytes().await) } else { None };
+        let stored_bytes = if measure { Some(sink.stored_bytes().await) } else { None };
         if measure {
             self.measured = Some(Instant::now());
         }
@@ -348,7 +380,7 @@ async fn pin(
     wanted: &Wanted,
     element: ElementId,
 ) -> Result<(), DeliveryError> {
-    let head = context.lake.head(element)?;
+    let head = context.lake.log().head(element);
     let now = context.clock.now();
     let live = FlowKey { element, lane: Lane::Live };
     if store::get(tx, wanted.tenant, wanted.channel, live).await?.is_some() {
@@ -368,7 +400,7 @@ async fn cut_closed(context: &Context, wanted: &Wanted) -> Result<(), DeliveryEr
     let rows = store::of_channel(&mut tx, wanted.channel).await?;
     drop(tx);
     for row in rows {
-        crate::delivery::cut_usage(context, &row).await?;
+        crate::delivery::cut_usage(context, &row, &wanted.dims(row.key.element)).await?;
     }
     Ok(())
 }
@@ -378,6 +410,6 @@ fn heads(worker: &Worker, context: &Context) -> Vec<(ElementId, u64)> {
     worker
         .flows
         .iter()
-        .filter_map(|flow| Some((flow.key().element, context.lake.head(flow.key().element).ok()?)))
+        .map(|flow| (flow.key().element, context.lake.log().head(flow.key().element)))
         .collect()
 }

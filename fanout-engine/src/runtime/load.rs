@@ -1,9 +1,10 @@
 //! Reading what is wanted of a channel, and compiling its scopes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use headgate_catalog::channels::{self, ChannelHead};
-use headgate_catalog::{ChannelSpec, History, elements};
+use headgate_catalog::{ChannelSpec, Element, History, elements};
 use headgate_database::Tx;
 use headgate_lake::ElementLayout;
 use headgate_types::FieldError;
@@ -33,6 +34,8 @@ pub async fn wanted(tx: &mut Tx, head: ChannelHead, key: &[u8; 32]) -> Result<Op
         version: head.version,
         generation: channel.generation,
         profile: channel.profile.clone(),
+        size: channel.size.clone(),
+        price_keys: HashMap::new(),
         mode,
         binding: channel.binding.clone(),
         limits: channel.limits.clone(),
@@ -44,12 +47,16 @@ pub async fn wanted(tx: &mut Tx, head: ChannelHead, key: &[u8; 32]) -> Result<Op
         layouts: Vec::new(),
         incompatible: None,
     };
-    if mode == Mode::Drain {
-        return Ok(Some(wanted));
-    }
     let mut refused = Vec::new();
     for scope in &desired.scopes {
-        match compile(tx, scope, key).await? {
+        let Some(element) = elements::find(tx, scope.element).await? else { continue };
+        if let Some(price_key) = &element.metadata.price_key {
+            wanted.price_keys.insert(scope.element, price_key.clone());
+        }
+        if mode == Mode::Drain {
+            continue;
+        }
+        match compile(tx, &element, scope, key).await? {
             Ok((compiled, layout)) => {
                 wanted.scopes.push(compiled);
                 wanted.layouts.push(layout);
@@ -63,10 +70,10 @@ pub async fn wanted(tx: &mut Tx, head: ChannelHead, key: &[u8; 32]) -> Result<Op
 
 async fn compile(
     tx: &mut Tx,
+    element: &Element,
     scope: &Scope,
     key: &[u8; 32],
 ) -> Result<Result<(WantedScope, ElementLayout), Vec<FieldError>>, EngineFault> {
-    let element = elements::find(tx, scope.element).await?.ok_or(EngineFault::NotFound("element"))?;
     let version = elements::schema(tx, scope.element).await?;
     let layout = ElementLayout {
         element: scope.element,

@@ -42,6 +42,7 @@ pub struct Runtime {
     record_id_key: [u8; 32],
     running: Mutex<HashMap<ChannelId, Running>>,
     passes: watch::Sender<u64>,
+    cuts: watch::Sender<u64>,
     tasks: CancellationToken,
 }
 
@@ -58,13 +59,19 @@ struct Running {
 impl Runtime {
     /// A runtime that runs nothing yet.
     #[must_use]
-    pub fn new(control: Db, surroundings: Surroundings, record_id_key: [u8; 32]) -> Self {
+    pub fn new(
+        control: Db,
+        surroundings: Surroundings,
+        cuts: watch::Sender<u64>,
+        record_id_key: [u8; 32],
+    ) -> Self {
         Self {
             control,
             surroundings,
             record_id_key,
             running: Mutex::default(),
             passes: watch::Sender::new(0),
+            cuts,
             tasks: CancellationToken::new(),
         }
     }
@@ -221,7 +228,7 @@ impl Runtime {
         let observed = self.observed(channel)?;
         let lake = &self.surroundings.context.lake;
         let now = self.surroundings.context.clock.now();
-        Some(observed.statistics(now, |element| lake.head(element).unwrap_or(0)))
+        Some(observed.statistics(now, |element| lake.log().head(element)))
     }
 
     fn observed(&self, channel: ChannelId) -> Option<Observed> {
@@ -247,13 +254,31 @@ impl Runtime {
     pub fn idle(&self) -> bool {
         let lake = &self.surroundings.context.lake;
         let up_to_date = |heads: &[(ElementId, u64)]| {
-            heads.iter().all(|(element, head)| lake.head(*element).is_ok_and(|now| now == *head))
+            heads.iter().all(|(element, head)| lake.log().head(*element) == *head)
         };
         self.running.lock().values().all(|running| {
             let current = running.wanted.borrow().version == running.head.version;
             let observed = running.observed.lock();
             current && (observed.drained || observed.idle_at.as_deref().is_some_and(up_to_date))
         })
+    }
+
+    /// Has every running channel cut its open usage, and waits for it.
+    pub async fn cut_usage(&self) {
+        let mut asked = 0;
+        self.cuts.send_modify(|cuts| {
+            *cuts += 1;
+            asked = *cuts;
+        });
+        let done = || {
+            self.running.lock().values().all(|running| {
+                let observed = running.observed.lock();
+                observed.cut >= asked || observed.drained || !matches!(observed.serving, Some(Ok(())))
+            })
+        };
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Channels that run, for metrics.

@@ -38,6 +38,8 @@ pub struct Observed {
     pub throttled_ms: u64,
     /// Bytes in the resource.
     pub stored_bytes: u64,
+    /// The newest request to cut usage that was carried out.
+    pub cut: u64,
     /// Where every log ended when the task last found nothing to do; `None` while it works.
     pub idle_at: Option<Vec<(ElementId, u64)>>,
 }

@@ -1,13 +1,15 @@
 //! What is wanted of a data-out channel, compiled.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use headgate_catalog::Lanes;
 use headgate_lake::ElementLayout;
+use headgate_metering::Dims;
 use headgate_types::channel::Binding;
 use headgate_types::limits::Limits;
 use headgate_types::timing::{Quota, Timing};
-use headgate_types::{ChannelId, TenantId};
+use headgate_types::{ChannelId, ElementId, TenantId};
 
 use crate::delivery::Terms;
 use crate::shape::Plan;
@@ -24,6 +26,10 @@ pub struct Wanted {
     pub name: String,
     /// The version of the catalog's row.
     pub version: u64,
+    /// Its performance profile.
+    pub size: String,
+    /// The price keys of its elements.
+    pub price_keys: HashMap<ElementId, String>,
     /// The generation of the spec.
     pub generation: u64,
     /// The technology's key.
@@ -83,6 +89,17 @@ impl Wanted {
         }
     }
 
+    /// What the price of an element's records depends on.
+    #[must_use]
+    pub fn dims(&self, element: ElementId) -> Dims {
+        Dims {
+            channel_profile: Some(self.profile.clone()),
+            performance_profile: Some(self.size.clone()),
+            timing: Some(self.timing.mode().to_owned()),
+            price_key: self.price_keys.get(&element).cloned(),
+        }
+    }
+
     /// Whether the open resource of `self` does for `other` too.
     #[must_use]
     pub fn same_resource(&self, other: &Self) -> bool {
@@ -90,6 +107,8 @@ impl Wanted {
             one.output == other.output && one.plan.id() == other.plan.id()
         };
         self.profile == other.profile
+            && self.size == other.size
+            && self.timing.mode() == other.timing.mode()
             && self.name == other.name
             && self.binding == other.binding
             && self.limits == other.limits

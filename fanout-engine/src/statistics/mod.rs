@@ -5,6 +5,7 @@
 
 mod column;
 mod fold;
+mod refresh;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use fold::Fold;
+pub use refresh::StatisticsLoop;
 
 /// Bytes read from the lake at once.
 const READ_BYTES: usize = 8 << 20;
@@ -54,7 +56,7 @@ impl Statistics {
 
     /// Brings an element's statistics up to the end of its log. `true` when they changed.
     pub async fn refresh(&self, element: ElementId, kind: ElementKind, schema: &Schema) -> Result<bool, LakeError> {
-        let head = self.lake.head(element)?;
+        let head = self.lake.log().head(element);
         let known = self.elements.lock().get(&element).cloned();
         if known.as_ref().is_some_and(|known| known.through >= head) {
             return Ok(false);
@@ -94,7 +96,7 @@ impl Statistics {
 
     async fn count_entity(&self, element: ElementId, schema: &Schema, head: u64) -> Result<Known, LakeError> {
         let mut fold = Fold::new(schema);
-        let mut snapshot = self.lake.snapshot(element, head).await?.boxed();
+        let mut snapshot = self.lake.snapshot(element, head, 0).boxed();
         while let Some(batch) = snapshot.next().await {
             fold = fold_in(fold, vec![batch?]).await;
         }

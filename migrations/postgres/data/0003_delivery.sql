@@ -39,10 +39,29 @@ CREATE TABLE quota_spent (
     PRIMARY KEY (tenant_id, channel_id)
 );
 
+-- Records that the receiver of a data-out channel refused, kept whole.
+CREATE TABLE refused_deliveries (
+    tenant_id UUID NOT NULL,
+    id UUID NOT NULL,
+    channel_id UUID NOT NULL,
+    element_id UUID NOT NULL,
+    lane TEXT NOT NULL,
+    record_offset BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    model_version BIGINT NOT NULL,
+    raw TEXT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, channel_id, element_id, lane, record_offset)
+);
+CREATE INDEX refused_deliveries_by_channel ON refused_deliveries (channel_id, id);
+
 ALTER TABLE flows ENABLE ROW LEVEL SECURITY;
 ALTER TABLE flows FORCE ROW LEVEL SECURITY;
 ALTER TABLE quota_spent ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quota_spent FORCE ROW LEVEL SECURITY;
+ALTER TABLE refused_deliveries ENABLE ROW LEVEL SECURITY;
+ALTER TABLE refused_deliveries FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY flows_app ON flows TO headgate_app
     USING (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid)
@@ -66,4 +85,16 @@ CREATE POLICY quota_spent_engine_update ON quota_spent FOR UPDATE TO headgate_en
     USING (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid)
     WITH CHECK (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid);
 CREATE POLICY quota_spent_engine_delete ON quota_spent FOR DELETE TO headgate_engine
+    USING (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid);
+
+CREATE POLICY refused_deliveries_app ON refused_deliveries TO headgate_app
+    USING (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid);
+CREATE POLICY refused_deliveries_engine_read ON refused_deliveries FOR SELECT TO headgate_engine USING (true);
+CREATE POLICY refused_deliveries_engine_insert ON refused_deliveries FOR INSERT TO headgate_engine
+    WITH CHECK (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid);
+CREATE POLICY refused_deliveries_engine_update ON refused_deliveries FOR UPDATE TO headgate_engine
+    USING (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid)
+    WITH CHECK (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid);
+CREATE POLICY refused_deliveries_engine_delete ON refused_deliveries FOR DELETE TO headgate_engine
     USING (tenant_id = nullif(current_setting('headgate.tenant_id', true), '')::uuid);

@@ -6,22 +6,22 @@ CREATE TABLE flows (
     element_id BLOB NOT NULL,
     lane TEXT NOT NULL,
     -- The flow carries (starts_after, ends_at]; a live flow has no end.
-    starts_after BIGINT NOT NULL,
-    ends_at BIGINT,
+    starts_after INTEGER NOT NULL,
+    ends_at INTEGER,
     -- Everything through here is in the channel's resource and in the books.
-    booked BIGINT NOT NULL,
+    booked INTEGER NOT NULL,
     -- Totals of (starts_after, booked].
-    records BIGINT NOT NULL,
-    bytes BIGINT NOT NULL,
+    records INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
     checksum TEXT NOT NULL,
     -- Passed over: beyond the quota, and refused by the receiver.
-    over_quota BIGINT NOT NULL,
-    refused BIGINT NOT NULL,
+    over_quota INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
     -- The part of them not yet cut into a usage record: (open_after, booked].
     open_since TEXT NOT NULL,
-    open_after BIGINT NOT NULL,
-    open_records BIGINT NOT NULL,
-    open_bytes BIGINT NOT NULL,
+    open_after INTEGER NOT NULL,
+    open_records INTEGER NOT NULL,
+    open_bytes INTEGER NOT NULL,
     last_delivery_at TEXT,
     finished_at TEXT,
     created_at TEXT NOT NULL,
@@ -34,7 +34,24 @@ CREATE TABLE quota_spent (
     tenant_id BLOB NOT NULL,
     channel_id BLOB NOT NULL,
     period_start TEXT NOT NULL,
-    records BIGINT NOT NULL,
-    bytes BIGINT NOT NULL,
+    records INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, channel_id)
 );
+
+-- Records that the receiver of a data-out channel refused, kept whole.
+CREATE TABLE refused_deliveries (
+    tenant_id BLOB NOT NULL,
+    id BLOB NOT NULL,
+    channel_id BLOB NOT NULL,
+    element_id BLOB NOT NULL,
+    lane TEXT NOT NULL,
+    record_offset INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    model_version INTEGER NOT NULL,
+    raw TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, channel_id, element_id, lane, record_offset)
+);
+CREATE INDEX refused_deliveries_by_channel ON refused_deliveries (channel_id, id);

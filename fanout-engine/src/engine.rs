@@ -1,0 +1,291 @@
+//! The engine of one process: starts everything, answers the internal API, ends everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use headgate_access::Access;
+use headgate_access::outbound::GuardedClient;
+use headgate_catalog::elements;
+use headgate_database::{Db, Signal};
+use headgate_lake::Lake;
+use headgate_types::engine::{
+    ChannelStatistics, CheckInput, CheckScope, DeadLetter, ElementStatistics, EngineError, InferSchema, InferredSchema,
+    ListDeadLetters, ScopeReport,
+};
+use headgate_types::page::Page;
+use headgate_types::technology::TechnologyDescriptor;
+use headgate_types::{
+    ChannelId, DeadLetterId, ElementId, ErrorKind, FieldError, SharedClock, TenantId,
+};
+use parking_lot::Mutex;
+use secrecy::SecretString;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{Context, refusals, store};
+use crate::error::EngineFault;
+use crate::ingest::Ingest;
+use crate::runtime::{Runtime, Surroundings};
+use crate::shape::{PlanCache, PlanInput, check_scope};
+use crate::statistics::{Statistics, StatisticsLoop};
+use crate::technology::{self, Secrets, ServedChannels};
+
+/// The purpose under which the key of record ids is derived from the platform's master key.
+const RECORD_ID_PURPOSE: &str = "record-id";
+
+/// What an engine is set to.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The data listener's address as clients see it, without a trailing slash.
+    pub public_url: String,
+    /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one.
+    pub usage_span: Duration,
+    /// Bytes of shaped ranges kept for other channels of the same plan.
+    pub plan_cache_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            public_url: "http://127.0.0.1:7081".to_owned(),
+            usage_span: Duration::from_secs(3_600),
+            plan_cache_bytes: 256 << 20,
+        }
+    }
+}
+
+/// What an engine works with.
+#[derive(Debug, Clone)]
+pub struct EngineDeps {
+    /// The catalog's database.
+    pub control: Db,
+    /// The engine's own and metering's.
+    pub data: Db,
+    /// The lake; its writer is run by the binary.
+    pub lake: Lake,
+    /// Credentials and keys.
+    pub access: Access,
+    /// The data-in side, open.
+    pub ingest: Arc<Ingest>,
+    /// The client for addresses that tenants name.
+    pub outbound: GuardedClient,
+    /// Time.
+    pub clock: SharedClock,
+}
+
+/// A running engine. Cheap to clone; [`Engine::shutdown`] ends it.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    deps: EngineDeps,
+    context: Context,
+    runtime: Arc<Runtime>,
+    served: ServedChannels,
+    statistics: Statistics,
+    record_id_key: [u8; 32],
+    wake: Signal,
+    shutdown: CancellationToken,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Starts everything.
+    #[must_use]
+    pub fn start(config: EngineConfig, deps: EngineDeps) -> Self {
+        let record_id_key = *deps.access.derive_key(RECORD_ID_PURPOSE);
+        let context = Context {
+            data: deps.data.clone(),
+            lake: deps.lake.clone(),
+            shaper: PlanCache::new(config.plan_cache_bytes),
+            clock: Arc::clone(&deps.clock),
+            usage_span: config.usage_span,
+        };
+        let (served, wake) = (ServedChannels::default(), Signal::default());
+        let cuts = watch::Sender::new(0);
+        let surroundings = Surroundings {
+            context: context.clone(),
+            served: served.clone(),
+            secrets: Arc::new(AccessSecrets(deps.access.clone())),
+            outbound: deps.outbound.clone(),
+            public_url: config.public_url,
+            changed: wake.clone(),
+            cuts: cuts.subscribe(),
+        };
+        let runtime = Arc::new(Runtime::new(deps.control.clone(), surroundings, cuts, record_id_key));
+        let statistics = Statistics::new(deps.lake.clone());
+        let shutdown = CancellationToken::new();
+        let counting = StatisticsLoop::new(deps.control.clone(), statistics.clone(), Arc::clone(&deps.clock));
+        let tasks = vec![
+            tokio::spawn({
+                let (runtime, shutdown) = (Arc::clone(&runtime), shutdown.clone());
+                async move { runtime.run(shutdown).await }
+            }),
+            tokio::spawn({
+                let (ingest, shutdown) = (Arc::clone(&deps.ingest), shutdown.clone());
+                async move { ingest.run(shutdown).await }
+            }),
+            tokio::spawn(counting.run(shutdown.clone())),
+        ];
+        let tasks = Mutex::new(tasks);
+        Self(Arc::new(Inner { deps, context, runtime, served, statistics, record_id_key, wake, shutdown, tasks }))
+    }
+
+    /// The routers of open data-out channels, for the data listener.
+    #[must_use]
+    pub fn served(&self) -> ServedChannels {
+        self.0.served.clone()
+    }
+
+    /// Waits until everything landed is conformed, everything conformed is delivered as far as it
+    /// may be now, and the catalog says so. A channel that waits for a tick, a quota period or its
+    /// target counts as done.
+    pub async fn run_until_idle(&self) {
+        loop {
+            self.0.deps.ingest.run_until_idle().await;
+            self.0.runtime.passed().await;
+            if self.0.runtime.idle() && self.0.deps.ingest.idle() {
+                // What the tasks observed last is written by the pass after it.
+                self.0.runtime.passed().await;
+                if self.0.runtime.idle() && self.0.deps.ingest.idle() {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Cuts the open usage of every flow now instead of at the next hour: before an invoice is
+    /// shown, and at the end of a demonstration.
+    pub async fn cut_usage(&self) {
+        self.0.runtime.cut_usage().await;
+    }
+
+    /// The books of every flow: what `headgate usage reconcile` holds usage against.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn books(&self) -> Result<Vec<store::FlowRow>, EngineFault> {
+        let mut tx = self.0.context.data.read_platform().await?;
+        Ok(store::all(&mut tx).await?)
+    }
+
+    /// Ends everything in order and waits for it. Again is no harm.
+    pub async fn shutdown(&self) {
+        self.0.shutdown.cancel();
+        let tasks: Vec<_> = self.0.tasks.lock().drain(..).collect();
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a part of the engine ended badly");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl headgate_types::engine::Engine for Engine {
+    async fn technologies(&self) -> Result<Vec<TechnologyDescriptor>, EngineError> {
+        Ok(technology::descriptors())
+    }
+
+    async fn check_scope(&self, request: CheckScope) -> Result<ScopeReport, EngineError> {
+        let technology = technology::by_key(&request.technology).ok_or_else(|| {
+            EngineError::new(ErrorKind::Unprocessable, "unknown_channel_profile", "no channel profile has this name")
+        })?;
+        let (deps, scope) = (&self.0.deps, &request.scope);
+        let mut tx = deps.control.read_platform().await.map_err(fault)?;
+        let element = elements::find(&mut tx, scope.element).await.map_err(fault)?;
+        let element = element.ok_or_else(|| fault(EngineFault::NotFound("element")))?;
+        let version = elements::schema(&mut tx, scope.element).await.map_err(fault)?;
+        drop(tx);
+        let input = PlanInput {
+            element: scope.element,
+            kind: element.kind,
+            schema_id: version.id,
+            schema: &version.schema,
+            scope,
+            record_id_key: &self.0.record_id_key,
+        };
+        let head = deps.lake.log().head(scope.element);
+        let rows = deps.lake.snapshot(scope.element, head, 0);
+        let report = check_scope(input, request.preview_records, rows).await;
+        let mut report = report.map_err(|error| EngineError::new(ErrorKind::Internal, "internal", error.to_string()))?;
+        let options = technology.check_options(&scope.model.options);
+        report.errors.extend(options.into_iter().map(|error| error.under("/model/options")));
+        Ok(report)
+    }
+
+    async fn check_input(&self, request: CheckInput) -> Result<Vec<FieldError>, EngineError> {
+        Ok(crate::conform::check_input(&request))
+    }
+
+    async fn infer_schema(&self, request: InferSchema) -> Result<InferredSchema, EngineError> {
+        crate::conform::infer_schema(request).await.map_err(|error| EngineError::from(&error))
+    }
+
+    async fn channel_statistics(&self, channel: ChannelId) -> Result<ChannelStatistics, EngineError> {
+        let Some(mut statistics) = self.0.runtime.statistics(channel) else {
+            return self.0.deps.ingest.statistics(channel).await.map_err(|error| EngineError::from(&error));
+        };
+        let mut tx = self.0.context.data.read_platform().await.map_err(fault)?;
+        statistics.dead_letters = refusals::count(&mut tx, channel).await.map_err(fault)?;
+        Ok(statistics)
+    }
+
+    async fn element_statistics(&self, element: ElementId) -> Result<ElementStatistics, EngineError> {
+        let mut tx = self.0.deps.control.read_platform().await.map_err(fault)?;
+        let Some(found) = elements::find(&mut tx, element).await.map_err(fault)? else {
+            return Err(fault(EngineFault::NotFound("element")));
+        };
+        let version = elements::schema(&mut tx, element).await.map_err(fault)?;
+        drop(tx);
+        self.0.statistics.refresh(element, found.kind, &version.schema).await.map_err(fault)?;
+        Ok(self.0.statistics.get(element).unwrap_or_default())
+    }
+
+    async fn list_dead_letters(&self, request: ListDeadLetters) -> Result<Page<DeadLetter>, EngineError> {
+        let mut tx = self.0.context.data.read_tenant(request.tenant).await.map_err(fault)?;
+        // A channel has one direction, so at most one of the two tables has rows of it.
+        let refused = refusals::list(&mut tx, &request).await.map_err(fault)?;
+        if !refused.items.is_empty() {
+            return Ok(refused);
+        }
+        drop(tx);
+        self.0.deps.ingest.list_dead_letters(request).await.map_err(|error| EngineError::from(&error))
+    }
+
+    async fn dead_letter(&self, tenant: TenantId, id: DeadLetterId) -> Result<DeadLetter, EngineError> {
+        let mut tx = self.0.context.data.read_tenant(tenant).await.map_err(fault)?;
+        if let Some(refused) = refusals::get(&mut tx, tenant, id).await.map_err(fault)? {
+            return Ok(refused);
+        }
+        drop(tx);
+        self.0.deps.ingest.dead_letter(tenant, id).await.map_err(|error| EngineError::from(&error))
+    }
+
+    async fn wake(&self) -> Result<(), EngineError> {
+        self.0.wake.wake();
+        self.0.deps.ingest.wake();
+        Ok(())
+    }
+}
+
+fn fault(error: impl Into<EngineFault>) -> EngineError {
+    let fault = error.into();
+    tracing::debug!(error = %fault, "the internal API failed");
+    EngineError::from(&fault)
+}
+
+/// Secrets of channels, from `crates/access`.
+#[derive(Debug)]
+struct AccessSecrets(Access);
+
+#[async_trait]
+impl Secrets for AccessSecrets {
+    async fn signing_secrets(&self, channel: ChannelId) -> Result<Vec<SecretString>, String> {
+        self.0.signing_secrets(channel).await.map_err(|error| error.to_string())
+    }
+}
