@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use headgate_access::Access;
 use headgate_access::outbound::GuardedClient;
 use headgate_catalog::elements;
-use headgate_database::{Db, Signal};
+use headgate_database::{Db, Signal, Tx};
 use headgate_lake::Lake;
+use headgate_metering::Booked;
 use headgate_types::engine::{
     ChannelStatistics, CheckInput, CheckScope, DeadLetter, ElementStatistics, EngineError, InferSchema, InferredSchema,
     ListDeadLetters, ScopeReport,
@@ -168,9 +169,9 @@ impl Engine {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn books(&self) -> Result<Vec<store::FlowRow>, EngineFault> {
+    pub async fn books(&self) -> Result<Vec<Booked>, EngineFault> {
         let mut tx = self.0.context.data.read_platform().await?;
-        Ok(store::all(&mut tx).await?)
+        books(&mut tx).await
     }
 
     /// Ends everything in order and waits for it. Again is no harm.
@@ -271,6 +272,14 @@ impl headgate_types::engine::Engine for Engine {
         self.0.deps.ingest.wake();
         Ok(())
     }
+}
+
+/// The books of every flow, for those who have no engine running.
+///
+/// # Errors
+/// When the database fails.
+pub async fn books(tx: &mut Tx) -> Result<Vec<Booked>, EngineFault> {
+    Ok(store::all(tx).await?.iter().map(store::FlowRow::cut).collect())
 }
 
 fn fault(error: impl Into<EngineFault>) -> EngineError {

@@ -14,6 +14,8 @@ mod quota;
 pub mod refusals;
 mod retry;
 pub mod store;
+#[cfg(test)]
+mod tests;
 mod ticks;
 mod window;
 mod worker;

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use headgate_database::{DbError, FromRow, Tx, args};
+use headgate_metering::Booked;
 use headgate_types::channel::Lane;
 use headgate_types::checksum::Checksum;
 use headgate_types::{ChannelId, ElementId, TenantId};
@@ -37,6 +38,23 @@ pub struct FlowRow {
     pub last_delivery_at: Option<DateTime<Utc>>,
     /// When a flow with an end reached it.
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl FlowRow {
+    /// What usage has to add up to: the books up to the last cut.
+    #[must_use]
+    pub fn cut(&self) -> Booked {
+        Booked {
+            tenant: self.tenant,
+            channel: self.channel,
+            element: self.key.element,
+            lane: self.key.lane,
+            start: self.starts_after,
+            cut_to: self.open.after,
+            records: self.totals.records - self.open.records,
+            bytes: self.totals.bytes - self.open.bytes,
+        }
+    }
 }
 
 /// Records, their canonical bytes and their checksum.

@@ -7,16 +7,13 @@ use bytes::Bytes;
 use headgate_access::outbound::{Answer, GuardedClient, OutboundError};
 use headgate_events::signing;
 use headgate_types::{ChannelId, SharedClock};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use url::Url;
 
 use super::batch::{self, Row};
 use crate::technology::{Delivery, OpenChannel, Secrets, SinkError};
 
-const ID: HeaderName = HeaderName::from_static("webhook-id");
-const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 /// How much of an answer is repeated to the channel's owner.
 const EXCERPT: usize = 300;
 
@@ -57,22 +54,15 @@ impl Poster {
             return Err(failed("the channel has no signing secret yet".to_owned()));
         }
         let now = self.clock.now().timestamp();
-        let signatures: Vec<String> = secrets
-            .iter()
-            .map(|secret| signing::sign_hmac(secret, id, now, body).map_err(|error| failed(error.to_string())))
-            .collect::<Result<_, _>>()?;
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|error| failed(error.to_string()));
-        let mut headers = HeaderMap::new();
+        let mut headers =
+            signing::headers(&secrets, None, id, now, body).map_err(|error| failed(error.to_string()))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ID, value(id)?);
-        headers.insert(TIMESTAMP, HeaderValue::from(now));
-        headers.insert(SIGNATURE, value(&signatures.join(" "))?);
         Ok(headers)
     }
 }
 
-/// 2xx is delivered; 400, 409, 413, 415 and 422 refuse the records; everything else is the receiver being in
-/// the way.
+/// 2xx is delivered; 400, 409, 413, 415 and 422 refuse the records; everything else is the receiver
+/// being in the way.
 fn judge(answer: &Answer, rows: &[Row<'_>]) -> Result<(), SinkError> {
     let status = answer.status;
     if status.is_success() {

@@ -1,0 +1,5 @@
+//! What delivery promises, with a lake, both databases and a target that misbehaves on demand.
+
+mod bench;
+mod promises;
+mod target;
