@@ -16,9 +16,7 @@ use headgate_types::engine::{
 };
 use headgate_types::page::Page;
 use headgate_types::technology::TechnologyDescriptor;
-use headgate_types::{
-    ChannelId, DeadLetterId, ElementId, ErrorKind, FieldError, SharedClock, TenantId,
-};
+use headgate_types::{ChannelId, DeadLetterId, ElementId, ErrorKind, FieldError, SharedClock, TenantId};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -213,7 +211,8 @@ impl headgate_types::engine::Engine for Engine {
         let head = deps.lake.log().head(scope.element);
         let rows = deps.lake.snapshot(scope.element, head, 0);
         let report = check_scope(input, request.preview_records, rows).await;
-        let mut report = report.map_err(|error| EngineError::new(ErrorKind::Internal, "internal", error.to_string()))?;
+        let mut report =
+            report.map_err(|error| EngineError::new(ErrorKind::Internal, "internal", error.to_string()))?;
         let options = technology.check_options(&scope.model.options);
         report.errors.extend(options.into_iter().map(|error| error.under("/model/options")));
         Ok(report)

@@ -1,6 +1,9 @@
 //! What can go wrong in the engine, apart from what a single record or request does.
 
+use headgate_catalog::CatalogError;
 use headgate_database::DbError;
+use headgate_lake::LakeError;
+use headgate_metering::MeteringError;
 use headgate_types::{Coded, ErrorKind, FieldError};
 
 /// A failure of the engine.
@@ -28,6 +31,15 @@ pub enum EngineFault {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// The catalog refused or failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The lake refused or failed.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// Metering refused or failed.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
     /// A file of the engine could not be read or written.
     #[error("failed to use a file: {0}")]
     Io(#[from] std::io::Error),
@@ -46,6 +58,9 @@ impl Coded for EngineFault {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Closing => ErrorKind::Unavailable,
             Self::Database(error) => error.kind(),
+            Self::Catalog(error) => error.kind(),
+            Self::Lake(error) => error.kind(),
+            Self::Metering(error) => error.kind(),
             Self::Invariant(_) | Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => ErrorKind::Internal,
         }
     }
@@ -56,6 +71,9 @@ impl Coded for EngineFault {
             Self::NotFound(_) => "not_found",
             Self::Closing => "engine_closing",
             Self::Database(error) => error.code(),
+            Self::Catalog(error) => error.code(),
+            Self::Lake(error) => error.code(),
+            Self::Metering(error) => error.code(),
             Self::Invariant(_) => "engine_invariant",
             Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => "engine_failed",
         }
@@ -64,6 +82,7 @@ impl Coded for EngineFault {
     fn fields(&self) -> Vec<FieldError> {
         match self {
             Self::Refused { fields, .. } => fields.clone(),
+            Self::Catalog(error) => error.fields(),
             _ => Vec::new(),
         }
     }
@@ -72,6 +91,9 @@ impl Coded for EngineFault {
         match self {
             Self::Closing => Some(2),
             Self::Database(error) => error.retry_after(),
+            Self::Catalog(error) => error.retry_after(),
+            Self::Lake(error) => error.retry_after(),
+            Self::Metering(error) => error.retry_after(),
             _ => None,
         }
     }

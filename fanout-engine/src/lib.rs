@@ -12,8 +12,13 @@
 //! observes of a channel.
 
 pub mod conform;
+pub mod delivery;
 mod error;
+pub mod internal;
+pub mod runtime;
 pub mod shape;
+pub mod statistics;
+pub mod technology;
 pub mod units;
 
 pub use error::EngineFault;

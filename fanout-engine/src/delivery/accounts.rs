@@ -75,13 +75,7 @@ pub async fn cut(context: &Context, row: &FlowRow, dims: &Dims) -> Result<FlowRo
 }
 
 /// Writes the usage records of a cut range.
-async fn record(
-    context: &Context,
-    tx: &mut Tx,
-    row: &FlowRow,
-    dims: &Dims,
-    cut: &Cut,
-) -> Result<(), DeliveryError> {
+async fn record(context: &Context, tx: &mut Tx, row: &FlowRow, dims: &Dims, cut: &Cut) -> Result<(), DeliveryError> {
     let range = OffsetRange { lane: row.key.lane, after: cut.after, to: cut.to };
     let meters: &[(Meter, u64)] = match row.key.lane {
         Lane::Live | Lane::Backfill => &[(Meter::DeliverRecords, cut.records), (Meter::DeliverBytes, cut.bytes)],

@@ -54,10 +54,7 @@ impl Throttle {
     /// Full buckets for these limits.
     #[must_use]
     pub fn new(limits: &Limits, now: Instant) -> Self {
-        Self {
-            records: Bucket::new(limits.records_per_second, now),
-            bytes: Bucket::new(limits.bytes_per_second, now),
-        }
+        Self { records: Bucket::new(limits.records_per_second, now), bytes: Bucket::new(limits.bytes_per_second, now) }
     }
 
     /// Takes over the rates of another size; what was saved up is kept, up to the new burst.

@@ -125,7 +125,8 @@ impl Flow {
     /// `until` is the log's head, or where a tick ends.
     pub async fn fill(&mut self, lake: &Lake, shaper: &PlanCache, until: u64) -> Result<(), FlowError> {
         let end = self.row.ends_at.unwrap_or(until);
-        while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < PULL_BYTES as u64 {
+        while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < PULL_BYTES as u64
+        {
             let before = self.window.to();
             if self.from_snapshot() {
                 self.pull_snapshot(lake, shaper, end).await?;

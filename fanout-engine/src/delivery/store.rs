@@ -168,16 +168,7 @@ pub async fn ensure(
                             checksum, over_quota, refused, open_since, open_after, open_records, open_bytes, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $5, 0, 0, $7, 0, 0, $8, $5, 0, 0, $8)
          ON CONFLICT (tenant_id, channel_id, element_id, lane) DO NOTHING",
-        args![
-            tenant,
-            channel,
-            key.element,
-            key.lane.as_str(),
-            starts_after,
-            ends_at,
-            Checksum::EMPTY.to_string(),
-            now
-        ],
+        args![tenant, channel, key.element, key.lane.as_str(), starts_after, ends_at, Checksum::EMPTY.to_string(), now],
     )
     .await?;
     Ok(())

@@ -187,9 +187,10 @@ impl Worker {
     fn history_first(&self, index: usize) -> bool {
         let key = self.flows[index].key();
         key.lane == Lane::Live
-            && self.flows.iter().any(|flow| {
-                flow.key().element == key.element && flow.key().lane == Lane::Backfill && !flow.finished()
-            })
+            && self
+                .flows
+                .iter()
+                .any(|flow| flow.key().element == key.element && flow.key().lane == Lane::Backfill && !flow.finished())
     }
 
     /// Whether the breaker or the rate holds everything.
@@ -281,7 +282,9 @@ impl Worker {
                 Ok(()) => {}
                 Err(DeliveryError::Sink(SinkError::Reject { records, reason })) => match bisect::cut(&part, &records) {
                     Cut::Found { offset } => self.refused(index, part, offset, reason).await?,
-                    Cut::Parts(smaller) if smaller.is_empty() => return Err(SinkError::Retry { after: None, reason }.into()),
+                    Cut::Parts(smaller) if smaller.is_empty() => {
+                        return Err(SinkError::Retry { after: None, reason }.into());
+                    }
                     Cut::Parts(smaller) => parts.extend(smaller.into_iter().rev()),
                 },
                 Err(error) => return Err(error),

@@ -51,10 +51,9 @@ impl Remote {
             return response.json().await.map_err(unreachable);
         }
         let (status, retry_after) = (response.status(), retry_after(&response));
-        let mut problem: Problem = response
-            .json()
-            .await
-            .map_err(|_| EngineError::unreachable(format!("the engine answered {status} without a problem document")))?;
+        let mut problem: Problem = response.json().await.map_err(|_| {
+            EngineError::unreachable(format!("the engine answered {status} without a problem document"))
+        })?;
         problem.retry_after = retry_after;
         Err(EngineError(problem))
     }

@@ -6,8 +6,6 @@
 
 mod client;
 mod server;
-#[cfg(test)]
-mod tests;
 
 pub use client::Remote;
 pub use server::router;

@@ -225,7 +225,8 @@ impl ChannelTask {
         let spent = store::spent(&mut tx, wanted.tenant, wanted.channel).await?;
         tx.commit().await?;
 
-        let last_tick = rows.iter().filter(|row| row.key.lane == Lane::Live).filter_map(|row| row.last_delivery_at).max();
+        let last_tick =
+            rows.iter().filter(|row| row.key.lane == Lane::Live).filter_map(|row| row.last_delivery_at).max();
         let ticks = Ticks::new(wanted.timing.clone(), last_tick.unwrap_or(now));
         let mut worker = Worker::new(context.clone(), wanted.terms(), Arc::clone(sink), spent, ticks);
         for row in rows {
@@ -318,13 +319,7 @@ impl ChannelTask {
         }
     }
 
-    async fn report(
-        &mut self,
-        wanted: &Wanted,
-        turn: &Turn,
-        halted: Option<Halt>,
-        heads: Vec<(ElementId, u64)>,
-    ) {
+    async fn report(&mut self, wanted: &Wanted, turn: &Turn, halted: Option<Halt>, heads: Vec<(ElementId, u64)>) {
         // Only the sink is held across the wait: a worker may not be looked at by two threads.
         let Some(sink) = self.open.as_ref().map(|open| Arc::clone(&open.sink)) else { return };
         let measure = self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE);
@@ -374,12 +369,7 @@ impl ChannelTask {
 }
 
 /// Pins where an element's lanes begin and end, once.
-async fn pin(
-    tx: &mut Tx,
-    context: &Context,
-    wanted: &Wanted,
-    element: ElementId,
-) -> Result<(), DeliveryError> {
+async fn pin(tx: &mut Tx, context: &Context, wanted: &Wanted, element: ElementId) -> Result<(), DeliveryError> {
     let head = context.lake.log().head(element);
     let now = context.clock.now();
     let live = FlowKey { element, lane: Lane::Live };
@@ -407,9 +397,5 @@ async fn cut_closed(context: &Context, wanted: &Wanted) -> Result<(), DeliveryEr
 
 /// Where the logs end now, for every flow's element.
 fn heads(worker: &Worker, context: &Context) -> Vec<(ElementId, u64)> {
-    worker
-        .flows
-        .iter()
-        .map(|flow| (flow.key().element, context.lake.log().head(flow.key().element)))
-        .collect()
+    worker.flows.iter().map(|flow| (flow.key().element, context.lake.log().head(flow.key().element))).collect()
 }

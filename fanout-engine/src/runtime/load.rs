@@ -75,12 +75,8 @@ async fn compile(
     key: &[u8; 32],
 ) -> Result<Result<(WantedScope, ElementLayout), Vec<FieldError>>, EngineFault> {
     let version = elements::schema(tx, scope.element).await?;
-    let layout = ElementLayout {
-        element: scope.element,
-        kind: element.kind,
-        schema_id: version.id,
-        schema: version.schema,
-    };
+    let layout =
+        ElementLayout { element: scope.element, kind: element.kind, schema_id: version.id, schema: version.schema };
     let plan = Plan::compile(PlanInput {
         element: scope.element,
         kind: layout.kind,

@@ -24,8 +24,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use channel::Surroundings;
 use channel::ChannelTask;
+pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
 use wanted::{Mode, Wanted};
 
@@ -59,12 +59,7 @@ struct Running {
 impl Runtime {
     /// A runtime that runs nothing yet.
     #[must_use]
-    pub fn new(
-        control: Db,
-        surroundings: Surroundings,
-        cuts: watch::Sender<u64>,
-        record_id_key: [u8; 32],
-    ) -> Self {
+    pub fn new(control: Db, surroundings: Surroundings, cuts: watch::Sender<u64>, record_id_key: [u8; 32]) -> Self {
         Self {
             control,
             surroundings,
@@ -122,7 +117,9 @@ impl Runtime {
         {
             let running = self.running.lock();
             let known = running.get(&head.id);
-            if known.is_some_and(|known| known.head == head && (!known.task.is_finished() || known.observed.lock().drained)) {
+            if known
+                .is_some_and(|known| known.head == head && (!known.task.is_finished() || known.observed.lock().drained))
+            {
                 return Ok(());
             }
         }
@@ -253,9 +250,8 @@ impl Runtime {
     #[must_use]
     pub fn idle(&self) -> bool {
         let lake = &self.surroundings.context.lake;
-        let up_to_date = |heads: &[(ElementId, u64)]| {
-            heads.iter().all(|(element, head)| lake.log().head(*element) == *head)
-        };
+        let up_to_date =
+            |heads: &[(ElementId, u64)]| heads.iter().all(|(element, head)| lake.log().head(*element) == *head);
         self.running.lock().values().all(|running| {
             let current = running.wanted.borrow().version == running.head.version;
             let observed = running.observed.lock();

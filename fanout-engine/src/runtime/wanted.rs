@@ -103,9 +103,8 @@ impl Wanted {
     /// Whether the open resource of `self` does for `other` too.
     #[must_use]
     pub fn same_resource(&self, other: &Self) -> bool {
-        let same_scope = |(one, other): (&WantedScope, &WantedScope)| {
-            one.output == other.output && one.plan.id() == other.plan.id()
-        };
+        let same_scope =
+            |(one, other): (&WantedScope, &WantedScope)| one.output == other.output && one.plan.id() == other.plan.id();
         self.profile == other.profile
             && self.size == other.size
             && self.timing.mode() == other.timing.mode()

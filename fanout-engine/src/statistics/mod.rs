@@ -82,8 +82,7 @@ impl Statistics {
         known: Option<Known>,
         head: u64,
     ) -> Result<Known, LakeError> {
-        let mut known =
-            known.unwrap_or_else(|| Known { through: 0, fold: Fold::new(schema), counted: Instant::now() });
+        let mut known = known.unwrap_or_else(|| Known { through: 0, fold: Fold::new(schema), counted: Instant::now() });
         known.fold.widen(schema);
         while known.through < head {
             let batches = self.lake.read(element, known.through, READ_BYTES).await?;

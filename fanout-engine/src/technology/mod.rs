@@ -12,7 +12,7 @@ pub mod stream;
 pub mod webhook;
 
 pub use contract::{
-    Committed, Delivery, Flush, FlowKey, OpenChannel, Opened, OutputElement, Secrets, Sink, SinkError, Slice,
+    Committed, Delivery, FlowKey, Flush, OpenChannel, Opened, OutputElement, Secrets, Sink, SinkError, Slice,
     Technology, Written,
 };
 pub use problem::problem;

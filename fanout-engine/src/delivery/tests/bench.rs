@@ -50,12 +50,8 @@ impl Bench {
         let clock = FakeClock::at("2026-05-01T10:00:00Z".parse().unwrap());
         let lake = Lake::open(LakeConfig::new(directory.path()), clock.clone()).await.unwrap();
         let element = sensors(kind);
-        let layout = ElementLayout {
-            element: element.id,
-            kind,
-            schema_id: element.schema_id,
-            schema: element.schema.clone(),
-        };
+        let layout =
+            ElementLayout { element: element.id, kind, schema_id: element.schema_id, schema: element.schema.clone() };
         lake.register(layout).await.unwrap();
         let context = Context {
             data: db.data.clone(),

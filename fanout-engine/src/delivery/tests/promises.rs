@@ -55,9 +55,8 @@ async fn usage_equals_deliveries_and_its_ranges_tile() {
         }
         worker.cut_usage().await.unwrap();
         let rows = bench.rows().await;
-        let (records, bytes) = rows
-            .iter()
-            .fold((0, 0), |(records, bytes), row| (records + row.totals.records, bytes + row.totals.bytes));
+        let (records, bytes) =
+            rows.iter().fold((0, 0), |(records, bytes), row| (records + row.totals.records, bytes + row.totals.bytes));
         assert_eq!(records, 25);
         assert_eq!(bench.used(Meter::DeliverRecords).await, 25, "{}", db.name);
         assert_eq!(bench.used(Meter::DeliverBytes).await, bytes as i64);
@@ -120,8 +119,7 @@ async fn a_refused_record_costs_itself_only_and_is_kept_with_the_reason() {
             let row = bench.row(Lane::Live).await;
             assert_eq!((row.totals.records, row.refused, row.booked), (18, 2, 20));
             let mut tx = db.data.read_tenant(bench.tenant).await.unwrap();
-            let wanted =
-                ListDeadLetters { tenant: bench.tenant, channel: bench.channel, page_size: 10, before: None };
+            let wanted = ListDeadLetters { tenant: bench.tenant, channel: bench.channel, page_size: 10, before: None };
             let letters = refusals::list(&mut tx, &wanted).await.unwrap().items;
             assert_eq!(letters.len(), 2);
             assert!(letters.iter().all(|letter| letter.reason == "not for me" && letter.raw.starts_with('{')));

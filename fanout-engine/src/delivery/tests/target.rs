@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::technology::{Committed, Delivery, Flush, FlowKey, Sink, SinkError, Written};
+use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
 
 #[derive(Debug, Default)]
 pub struct Target {

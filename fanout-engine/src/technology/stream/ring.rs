@@ -254,8 +254,9 @@ impl Writer {
         let mut next = ends;
         let transaction = self.database.transaction()?;
         {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO records (position, written_at, element, lane, json) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO records (position, written_at, element, lane, json) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
             for (offset, record) in records {
                 if offset <= held {
                     continue;

@@ -79,7 +79,11 @@ type Asked = Result<QueryOf<Query>, QueryRejection>;
 
 impl Reading {
     /// Checks the request and takes a connection.
-    async fn begin(&self, asked: Asked, headers: &HeaderMap) -> Result<(Query, Follower, OwnedSemaphorePermit), Refused> {
+    async fn begin(
+        &self,
+        asked: Asked,
+        headers: &HeaderMap,
+    ) -> Result<(Query, Follower, OwnedSemaphorePermit), Refused> {
         let QueryOf(query) = asked?;
         if let Some(name) = &query.element
             && !self.elements.contains(name)
@@ -168,10 +172,7 @@ fn events(follower: Follower, permit: OwnedSemaphorePermit) -> impl Stream<Item 
 }
 
 fn event(record: &Kept) -> Event {
-    Event::default()
-        .id(record.position.to_string())
-        .event(&record.element)
-        .data(String::from_utf8_lossy(&record.json))
+    Event::default().id(record.position.to_string()).event(&record.element).data(String::from_utf8_lossy(&record.json))
 }
 
 async fn socket(
@@ -180,8 +181,8 @@ async fn socket(
     asked: Asked,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Refused> {
-    let upgrade = upgrade
-        .map_err(|rejection| Problem::new(ErrorKind::Invalid, "websocket_expected", rejection.body_text()))?;
+    let upgrade =
+        upgrade.map_err(|rejection| Problem::new(ErrorKind::Invalid, "websocket_expected", rejection.body_text()))?;
     let (_, follower, permit) = reading.begin(asked, &headers).await?;
     Ok(upgrade.on_upgrade(move |socket| follow_socket(socket, follower, permit)))
 }

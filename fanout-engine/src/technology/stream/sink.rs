@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use headgate_types::{ElementId, SharedClock};
 
 use super::ring::{NewRecord, Ring};
-use crate::technology::{Committed, Delivery, Flush, FlowKey, Sink, SinkError, Written};
+use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
 
 /// The writing end of a stream.
 #[derive(Debug)]

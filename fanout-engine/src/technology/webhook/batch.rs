@@ -83,9 +83,8 @@ mod tests {
     #[test]
     fn requests_end_at_their_count_or_size_and_a_large_record_goes_alone() {
         let large = vec![b'x'; MAX_BYTES + 1];
-        let rows: Vec<Row<'_>> = (1..=5)
-            .map(|offset| Row { offset, json: if offset == 4 { &large[..] } else { &b"{}"[..] } })
-            .collect();
+        let rows: Vec<Row<'_>> =
+            (1..=5).map(|offset| Row { offset, json: if offset == 4 { &large[..] } else { &b"{}"[..] } }).collect();
         let sizes: Vec<usize> = cut(&rows, 2).iter().map(|batch| batch.len()).collect();
         assert_eq!(sizes, [2, 1, 1, 1]);
     }

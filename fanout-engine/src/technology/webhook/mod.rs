@@ -13,8 +13,6 @@ mod request;
 mod settings;
 
 mod sink;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

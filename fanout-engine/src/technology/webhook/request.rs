@@ -54,8 +54,7 @@ impl Poster {
             return Err(failed("the channel has no signing secret yet".to_owned()));
         }
         let now = self.clock.now().timestamp();
-        let mut headers =
-            signing::headers(&secrets, None, id, now, body).map_err(|error| failed(error.to_string()))?;
+        let mut headers = signing::headers(&secrets, None, id, now, body).map_err(|error| failed(error.to_string()))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(headers)
     }

@@ -52,9 +52,10 @@ impl Settings {
         }
         let url = match options.get("url") {
             None => Err("a webhook channel needs the address to post to"),
-            Some(Value::String(text)) => {
-                Url::parse(text).ok().filter(acceptable).ok_or("not an http or https address with a host, without a password")
-            }
+            Some(Value::String(text)) => Url::parse(text)
+                .ok()
+                .filter(acceptable)
+                .ok_or("not an http or https address with a host, without a password"),
             Some(_) => Err("the address is a text"),
         };
         let url = url.map_err(|detail| errors.push(FieldError::new("/url", "invalid_url", detail))).ok();

@@ -10,7 +10,7 @@ use super::batch::{self, Row};
 use super::lanes::{Places, split};
 use super::request::Poster;
 use super::settings::Settings;
-use crate::technology::{Committed, Delivery, Flush, FlowKey, OpenChannel, Sink, SinkError, Written};
+use crate::technology::{Committed, Delivery, FlowKey, Flush, OpenChannel, Sink, SinkError, Written};
 
 /// The writing end of a webhook channel. The platform keeps its cursor.
 #[derive(Debug)]
@@ -34,13 +34,19 @@ impl WebhookSink {
         let mut batch_records = 0;
         for output in &channel.elements {
             let settings = Settings::read(&output.options).map_err(|errors| {
-                let places: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+                let places: Vec<String> =
+                    errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
                 SinkError::reject(format!("the options of {:?} are wrong: {}", output.name, places.join("; ")))
             })?;
             batch_records = batch_records.max(settings.batch_records * settings.lanes);
             receivers.insert(output.element, Receiver { name: output.name.clone(), settings });
         }
-        Ok(Self { receivers, places: Places::default(), batch_records: batch_records.max(1), poster: Poster::new(channel) })
+        Ok(Self {
+            receivers,
+            places: Places::default(),
+            batch_records: batch_records.max(1),
+            poster: Poster::new(channel),
+        })
     }
 
     /// Sends what a lane has, request by request, and notes how far it came.
