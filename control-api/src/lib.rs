@@ -8,6 +8,7 @@
 pub mod error_pages;
 pub mod http;
 mod openapi;
+mod request_meter;
 mod router;
 mod service;
 mod snippets;

@@ -17,6 +17,8 @@ use crate::http::idempotency::{IdempotencyKey, InFlight, Once, Owner};
 use crate::http::page::PageTokens;
 use crate::http::problem::ApiError;
 use crate::http::rate::{RateLimiter, RateLimits};
+use crate::http::tenant_limits::TenantLimits;
+use crate::request_meter::RequestMeter;
 use crate::snippets::Snippets;
 
 /// Settings of the control API.
@@ -70,6 +72,8 @@ pub struct Inner {
     pub(crate) limiter: RateLimiter,
     pub(crate) in_flight: InFlight,
     pub(crate) snippets: Snippets,
+    pub(crate) requests: RequestMeter,
+    pub(crate) tenant_limits: TenantLimits,
 }
 
 impl ApiState {
@@ -78,7 +82,21 @@ impl ApiState {
     pub fn new(parts: ApiParts) -> Self {
         let pages = PageTokens::new(&parts.config.page_token_key);
         let limiter = RateLimiter::new(parts.config.rate_limits);
-        Self(Arc::new(Inner { pages, limiter, in_flight: InFlight::default(), snippets: Snippets::embedded(), parts }))
+        Self(Arc::new(Inner {
+            pages,
+            limiter,
+            in_flight: InFlight::default(),
+            snippets: Snippets::embedded(),
+            requests: RequestMeter::default(),
+            tenant_limits: TenantLimits::default(),
+            parts,
+        }))
+    }
+
+    /// Books the requests of tenants' clients until [`ApiParts::shutdown`], and what is left then. To
+    /// be awaited by whoever serves the router, after the last request.
+    pub async fn run(&self) {
+        self.requests.run(&self.data, &self.clock, self.shutdown.clone()).await;
     }
 
     /// Whether a request was answered before; see [`crate::http::idempotency`].

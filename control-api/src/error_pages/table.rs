@@ -1,14 +1,33 @@
 //! The problem codes of the platform, by alphabet.
 
 use headgate_types::ErrorKind::{
-    Conflict, Internal, Invalid, MethodNotAllowed, NotAcceptable, NotFound, PreconditionFailed, PreconditionRequired,
-    TooLarge, TooManyRequests, Unavailable, Unprocessable, UnsupportedMediaType,
+    Conflict, Forbidden, Gone, InsufficientStorage, Internal, Invalid, MethodNotAllowed, NotAcceptable, NotFound,
+    PreconditionFailed, PreconditionRequired, TooLarge, TooManyRequests, Unauthenticated, Unavailable, Unprocessable,
+    UnsupportedMediaType,
 };
 
 use super::ErrorPage;
 
 /// Every code, sorted.
 pub const PAGES: &[ErrorPage] = &[
+    ErrorPage::new(
+        "address_refused",
+        Unprocessable,
+        "The address you named may not be reached: it is not public, not https, or on a port that is not allowed.",
+        "Name a public https address on port 443 or 8443, or ask the operator to allow it.",
+    ),
+    ErrorPage::new(
+        "address_unreachable",
+        Unavailable,
+        "The address you named did not answer in time.",
+        "Check that it resolves and answers from the internet, then try again.",
+    ),
+    ErrorPage::new(
+        "admin_required",
+        Forbidden,
+        "The operation is for administrators of the platform.",
+        "Use a client that belongs to the platform and has the scope `admin`.",
+    ),
     ErrorPage::new(
         "already_exists",
         Conflict,
@@ -22,10 +41,82 @@ pub const PAGES: &[ErrorPage] = &[
         "Send less at once; `detail` names the limit in bytes.",
     ),
     ErrorPage::new(
+        "channel_quota_exceeded",
+        Conflict,
+        "The tenant has as many channels as its quota allows.",
+        "Delete a channel, or ask the operator for a larger quota.",
+    ),
+    ErrorPage::new(
+        "channel_refused",
+        Unprocessable,
+        "The channel you describe cannot be made.",
+        "Correct the places that `errors[]` names.",
+    ),
+    ErrorPage::new(
+        "channel_state",
+        Conflict,
+        "The channel is in a state that does not take this order.",
+        "Look at its `state`; wait until it is ACTIVE, or resume it first.",
+    ),
+    ErrorPage::new(
+        "channel_state_conflict",
+        Conflict,
+        "The channel changed its state at the same moment.",
+        "Read it again and decide again.",
+    ),
+    ErrorPage::new(
+        "claim_expired",
+        Gone,
+        "The claim was not redeemed in time.",
+        "Rotate the credentials of the channel: you get new claims.",
+    ),
+    ErrorPage::new(
+        "claim_used",
+        Gone,
+        "The claim was redeemed before, or its credential was rotated or revoked.",
+        "If the secret was lost, rotate the credentials of the channel. If you did not redeem it, do so at once and look into the audit log.",
+    ),
+    ErrorPage::new(
+        "concurrent_change",
+        Conflict,
+        "The object was changed between the check of your request and its execution.",
+        "Send the request again.",
+    ),
+    ErrorPage::new(
         "database_busy",
         Unavailable,
         "The database did not take the transaction in time.",
         "Send the same request again after `Retry-After` seconds; nothing was changed.",
+    ),
+    ErrorPage::new(
+        "element_refused",
+        Unprocessable,
+        "The element you describe cannot be made.",
+        "Correct the places that `errors[]` names.",
+    ),
+    ErrorPage::new(
+        "element_unknown",
+        NotFound,
+        "The lake does not hold the element.",
+        "If it was ordered a moment ago, wait until its channel is ACTIVE.",
+    ),
+    ErrorPage::new(
+        "engine_closing",
+        Unavailable,
+        "The engine is shutting down or being restarted.",
+        "Send the same request again after `Retry-After` seconds.",
+    ),
+    ErrorPage::new(
+        "engine_failed",
+        Internal,
+        "The engine could not use one of its files or stores.",
+        "Send it again; if it fails again, give `request_id` to whoever runs the platform.",
+    ),
+    ErrorPage::new(
+        "engine_invariant",
+        Internal,
+        "What the engine holds contradicts itself, and it stopped rather than guess.",
+        "Give `request_id` to whoever runs the platform.",
     ),
     ErrorPage::new(
         "engine_unreachable",
@@ -38,6 +129,24 @@ pub const PAGES: &[ErrorPage] = &[
         PreconditionFailed,
         "The object was changed after you read it, so your change was not made.",
         "Read it again, decide again, and send the change with the new `ETag` in `If-Match`.",
+    ),
+    ErrorPage::new(
+        "events_too_old",
+        Gone,
+        "Events after the place you named were removed because of their age.",
+        "Start again without `after`, and look at the state of your channels and orders for what you missed.",
+    ),
+    ErrorPage::new(
+        "feed_refused",
+        Unprocessable,
+        "A feed you describe cannot be made.",
+        "Correct the places that `errors[]` names.",
+    ),
+    ErrorPage::new(
+        "grant_refused",
+        Unprocessable,
+        "The grant cannot be given like that.",
+        "Correct the places that `errors[]` names.",
     ),
     ErrorPage::new(
         "idempotency_key_in_flight",
@@ -64,10 +173,22 @@ pub const PAGES: &[ErrorPage] = &[
         "Read the object, and send its `ETag` as `If-Match`.",
     ),
     ErrorPage::new(
+        "in_use",
+        Conflict,
+        "Something still refers to the object.",
+        "Remove what refers to it first; `detail` says what that is.",
+    ),
+    ErrorPage::new(
         "incomplete_body",
         Invalid,
         "The connection ended before the whole body was received.",
         "Send the request again.",
+    ),
+    ErrorPage::new(
+        "insufficient_scope",
+        Forbidden,
+        "The token does not have the scope that the operation needs.",
+        "Get a token with the scope that `detail` names; the client must have it.",
     ),
     ErrorPage::new(
         "internal",
@@ -80,6 +201,24 @@ pub const PAGES: &[ErrorPage] = &[
         Invalid,
         "The body is JSON, but not of the shape of this operation.",
         "Correct the place that `errors[].pointer` names.",
+    ),
+    ErrorPage::new(
+        "invalid_channel_key",
+        Unauthenticated,
+        "The channel key is unknown, wrong, revoked, expired, or that of another channel.",
+        "Check the key and the address; rotate the credentials if the key was lost.",
+    ),
+    ErrorPage::new(
+        "invalid_client",
+        Unauthenticated,
+        "The client is unknown or its secret is wrong; which of the two is not said.",
+        "Check id and secret; ask an administrator to rotate the secret if it was lost.",
+    ),
+    ErrorPage::new(
+        "invalid_filter",
+        Invalid,
+        "The filter names a field that cannot be filtered, or compares it with something that does not fit.",
+        "Correct the filter; `detail` lists the fields.",
     ),
     ErrorPage::new(
         "invalid_json",
@@ -100,10 +239,53 @@ pub const PAGES: &[ErrorPage] = &[
         "Compare it with the operation in `/docs`.",
     ),
     ErrorPage::new(
+        "invalid_scope",
+        Invalid,
+        "The scope does not exist, or the client does not have it.",
+        "Ask for scopes the client has, or for none: then you get all of them.",
+    ),
+    ErrorPage::new(
+        "invalid_signature",
+        Unauthenticated,
+        "A signature does not fit what was signed.",
+        "Check the signing secret and the clock.",
+    ),
+    ErrorPage::new(
+        "invalid_token",
+        Unauthenticated,
+        "The bearer token is not one of ours, or was changed.",
+        "Get a new one at `/oauth2/token`.",
+    ),
+    ErrorPage::new(
+        "lake_failed",
+        Internal,
+        "The lake could not read or write one of its files.",
+        "Send it again; if it fails again, give `request_id` to whoever runs the platform.",
+    ),
+    ErrorPage::new(
+        "lake_invariant",
+        Internal,
+        "What the lake holds contradicts itself, and it stopped rather than guess.",
+        "Give `request_id` to whoever runs the platform.",
+    ),
+    ErrorPage::new(
+        "log_moved",
+        Conflict,
+        "Another commit was appended first.",
+        "Nothing: the writer repeats it by itself.",
+    ),
+    ErrorPage::new(
         "method_not_allowed",
         MethodNotAllowed,
         "The path exists, but not with this method.",
         "Use one of the methods in the `Allow` header.",
+    ),
+    ErrorPage::new("name_taken", Conflict, "Another object of yours has this name.", "Choose another name."),
+    ErrorPage::new(
+        "node_refused",
+        Unprocessable,
+        "The hierarchy node you describe cannot be made.",
+        "Correct the places that `errors[]` names.",
     ),
     ErrorPage::new(
         "not_acceptable",
@@ -118,12 +300,144 @@ pub const PAGES: &[ErrorPage] = &[
         "Check the id and the client you authenticate as.",
     ),
     ErrorPage::new(
+        "order_finished",
+        Conflict,
+        "The order is over and cannot be cancelled.",
+        "Look at its `state`; to undo what it did, place another order.",
+    ),
+    ErrorPage::new(
+        "order_in_progress",
+        Conflict,
+        "Another order that changes the channel is not finished; `detail` names it.",
+        "Wait for it, or cancel it. A delete order supersedes it.",
+    ),
+    ErrorPage::new(
+        "order_not_cancellable",
+        Conflict,
+        "The order is past the point where it could be withdrawn.",
+        "Wait for its end; to undo what it did, place another order.",
+    ),
+    ErrorPage::new(
+        "payload_interrupted",
+        Invalid,
+        "The connection broke before the whole payload was received; nothing of it was kept.",
+        "Send it again with the same idempotency key.",
+    ),
+    ErrorPage::new(
+        "payload_too_large",
+        TooLarge,
+        "The payload is larger than the size of the channel allows.",
+        "Send less at once, or order a larger size.",
+    ),
+    ErrorPage::new(
+        "period_refused",
+        Unprocessable,
+        "The period you ask for does not make sense.",
+        "Correct `from` and `to`: days, the first before the second.",
+    ),
+    ErrorPage::new(
+        "precondition_failed",
+        PreconditionFailed,
+        "The object was changed after you read it, so your change was not made.",
+        "Read it again, decide again, and send the change with the new `ETag` in `If-Match`.",
+    ),
+    ErrorPage::new(
+        "rate_card_refused",
+        Unprocessable,
+        "The rate card is wrong.",
+        "Correct the places that `errors[]` names.",
+    ),
+    ErrorPage::new(
         "rate_limited",
         TooManyRequests,
         "The client, or its tenant as a whole, sends requests faster than its limit.",
         "Wait for `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` on every answer tell what is left.",
     ),
+    ErrorPage::new(
+        "resync_required",
+        Gone,
+        "Retention removed records that you have not read.",
+        "Start again from a snapshot.",
+    ),
     ErrorPage::new("route_not_found", NotFound, "Nothing is served at this path.", "Compare the path with `/docs`."),
+    ErrorPage::new(
+        "schema_incompatible",
+        Conflict,
+        "The new schema is no extension of the old one.",
+        "Add optional fields, or publish a new element.",
+    ),
+    ErrorPage::new(
+        "schema_unknown",
+        NotFound,
+        "The lake does not hold that version of the schema.",
+        "Ask for the current version.",
+    ),
+    ErrorPage::new(
+        "selection_refused",
+        Unprocessable,
+        "The selection names something that cannot be selected.",
+        "Correct the places that `errors[]` names.",
+    ),
+    ErrorPage::new(
+        "stale_version",
+        PreconditionFailed,
+        "The object was changed after you read it, so your change was not made.",
+        "Read it again, decide again, and send the change with the new `ETag` in `If-Match`.",
+    ),
+    ErrorPage::new(
+        "storage_closed",
+        Unavailable,
+        "The storage is being opened, closed, or held by another process.",
+        "Send the same request again a little later.",
+    ),
+    ErrorPage::new(
+        "storage_failed",
+        Unavailable,
+        "The storage failed to make data durable and takes nothing until it is opened again.",
+        "Send the same request again later: nothing of it was acknowledged.",
+    ),
+    ErrorPage::new(
+        "storage_full",
+        InsufficientStorage,
+        "There is no room left for more payloads of this channel.",
+        "Wait until the payloads that landed are worked off, send more slowly, or order a larger size.",
+    ),
+    ErrorPage::new(
+        "tenant_offboarded",
+        Conflict,
+        "The tenant was offboarded, which is for good.",
+        "Create a new tenant.",
+    ),
+    ErrorPage::new(
+        "tenant_required",
+        Forbidden,
+        "The operation is for clients of a tenant, and yours belongs to none.",
+        "Use a client of the tenant, or the operations under `/v1/admin`.",
+    ),
+    ErrorPage::new(
+        "tenant_suspended",
+        Forbidden,
+        "The platform has suspended the tenant.",
+        "Ask the operator why, and to resume it. Nothing was removed.",
+    ),
+    ErrorPage::new(
+        "token_expired",
+        Unauthenticated,
+        "The bearer token was good once.",
+        "Get a new one at `/oauth2/token`.",
+    ),
+    ErrorPage::new(
+        "token_required",
+        Unauthenticated,
+        "The operation needs a bearer token, and the request has none.",
+        "Get one at `/oauth2/token` and send it as `Authorization: Bearer …`.",
+    ),
+    ErrorPage::new(
+        "too_many_logins",
+        TooManyRequests,
+        "There were too many failed logins of this client or from this address.",
+        "Wait for `Retry-After` seconds, and check the secret.",
+    ),
     ErrorPage::new(
         "unavailable",
         Unavailable,
@@ -131,10 +445,28 @@ pub const PAGES: &[ErrorPage] = &[
         "Send the same request again a little later.",
     ),
     ErrorPage::new(
+        "unknown_channel_profile",
+        Unprocessable,
+        "There is no such channel profile in this direction.",
+        "Choose one from `/v1/channel-profiles`.",
+    ),
+    ErrorPage::new(
+        "unknown_performance_profile",
+        Unprocessable,
+        "There is no such size, or the channel profile is not offered in it.",
+        "Choose one from `/v1/channel-profiles`.",
+    ),
+    ErrorPage::new(
         "unsupported_media_type",
         UnsupportedMediaType,
         "The content type or encoding of the body is not one that this operation reads.",
         "Send one of the types that the operation documents.",
+    ),
+    ErrorPage::new(
+        "usage_refused",
+        Unprocessable,
+        "A usage record does not make sense.",
+        "Nothing: it is a fault of ours; give `request_id` to whoever runs the platform.",
     ),
     ErrorPage::new(
         "validation_failed",

@@ -61,7 +61,10 @@ fn collect(text: &str, codes: &mut BTreeSet<String>) {
     for body in text.split("fn code(&self) -> &'static str").skip(1) {
         // The function ends where the next one of the trait or the impl begins.
         let body = body.split("\n    }\n").next().unwrap_or(body);
-        codes.extend(body.split('"').skip(1).step_by(2).filter(|word| is_code(word)).map(str::to_owned));
+        // Answers of arms, not their patterns: a word after `=>`, or the only one of the body.
+        let answers = body.split("=>").skip(1).chain([body.trim_start_matches([' ', '{', '\n'])]);
+        let words = answers.filter_map(|answer| answer.trim_start().strip_prefix('"')?.split('"').next());
+        codes.extend(words.filter(|word| is_code(word)).map(str::to_owned));
     }
     for rest in text.split("::new(").skip(1) {
         let rest = rest.trim_start();

@@ -15,7 +15,7 @@ use http::{StatusCode, header};
 use super::audit::Denied;
 use super::finish::RequestIdText;
 use super::problem::{ApiError, code};
-use super::rate::Bucket;
+use super::rate::{Bucket, Quota};
 use crate::state::ApiState;
 
 /// A scope that an endpoint needs.
@@ -110,19 +110,19 @@ pub(crate) async fn authenticate(State(state): State<ApiState>, mut request: Req
         None => None,
         Some(token) => Some(state.access.verify(token).await.map_err(ApiError::from)),
     };
-    let buckets = match &identity {
-        Some(Ok(principal)) => {
-            let tenant = principal.tenant.map(|tenant| Bucket::Tenant(tenant.uuid()));
-            tenant.into_iter().chain([Bucket::Client(principal.client.uuid())]).collect()
-        }
-        // Without a valid token the address is all there is to go by.
-        _ => vec![Bucket::Remote(remote(&request))],
+    let address = remote(&request);
+    let buckets = match buckets(&state, address, identity.as_ref()).await {
+        Ok(buckets) => buckets,
+        Err(error) => return error.into_response(),
     };
     let limits = match state.limiter.take(&buckets, state.clock.now()) {
         Ok(headers) => headers,
         Err(error) => return error.into_response(),
     };
     let denied = identity.as_ref().and_then(|identity| identity.as_ref().ok()).cloned();
+    if let Some(Ok(Principal { tenant: Some(tenant), client, .. })) = &identity {
+        state.requests.count(*tenant, *client);
+    }
     let what = format!("{} {}", request.method(), request.uri().path());
     let request_id = request.extensions().get::<RequestIdText>().map(|id| id.0.clone()).unwrap_or_default();
     if let Some(identity) = identity {
@@ -137,6 +137,22 @@ pub(crate) async fn authenticate(State(state): State<ApiState>, mut request: Req
         super::audit::denied(&state, &principal, Denied { what, request_id, code }).await;
     }
     response
+}
+
+/// Whose limits a request is taken out of.
+async fn buckets(
+    state: &ApiState,
+    address: std::net::IpAddr,
+    identity: Option<&Result<Principal, ApiError>>,
+) -> Result<Vec<(Bucket, Option<Quota>)>, ApiError> {
+    let Some(Ok(principal)) = identity else {
+        // Without a valid token the address is all there is to go by.
+        return Ok(vec![(Bucket::Remote(address), None)]);
+    };
+    let client = (Bucket::Client(principal.client.uuid()), None);
+    let Some(tenant) = principal.tenant else { return Ok(vec![client]) };
+    let own = state.tenant_limits.of(state, tenant).await?;
+    Ok(vec![(Bucket::Tenant(tenant.uuid()), own), client])
 }
 
 fn bearer(request: &Request) -> Option<&str> {

@@ -11,3 +11,4 @@ pub mod page;
 pub mod problem;
 pub mod query;
 pub mod rate;
+pub(crate) mod tenant_limits;

@@ -81,18 +81,20 @@ impl RateLimiter {
         Self { limits, full_at: Arc::default() }
     }
 
-    /// Takes one request out of each bucket. The headers tell what is left of the tightest.
+    /// Takes one request out of each bucket, under its own quota where it has one. The headers tell
+    /// what is left of the tightest.
     ///
     /// # Errors
     /// `rate_limited` (429) when one is empty; nothing is taken then.
-    pub fn take(&self, buckets: &[Bucket], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
+    pub fn take(&self, buckets: &[(Bucket, Option<Quota>)], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
         let mut full_at = self.full_at.lock();
         if full_at.len() > MAX_BUCKETS {
             full_at.retain(|_, at| *at > now);
         }
         let mut granted = Vec::with_capacity(buckets.len());
-        for bucket in buckets {
-            let (name, quota) = self.quota(*bucket);
+        for (bucket, own) in buckets {
+            let (name, usual) = self.quota(*bucket);
+            let quota = own.unwrap_or(usual);
             let window = chrono::TimeDelta::seconds(i64::from(quota.window_seconds));
             let cost = window / i32::try_from(quota.requests.max(1)).unwrap_or(i32::MAX);
             // A clock that was set back must not lock anybody out for longer than one window.
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn a_client_that_is_too_fast_is_told_when_to_come_back() {
         let (limiter, now) = (limiter(), DateTime::UNIX_EPOCH);
-        let buckets = [Bucket::Tenant(Uuid::nil()), Bucket::Client(Uuid::nil())];
+        let buckets = [(Bucket::Tenant(Uuid::nil()), None), (Bucket::Client(Uuid::nil()), None)];
         for left in [2, 1, 0] {
             let headers = limiter.take(&buckets, now).unwrap();
             assert!(headers[RATE_LIMIT].to_str().unwrap().starts_with(&format!("\"client\";r={left};")));
@@ -187,9 +189,9 @@ mod tests {
     #[test]
     fn clients_of_one_tenant_share_its_limit_and_others_feel_nothing() {
         let (limiter, now) = (limiter(), DateTime::UNIX_EPOCH);
-        let client = |n| [Bucket::Tenant(Uuid::nil()), Bucket::Client(Uuid::from_u128(n))];
+        let client = |n| [(Bucket::Tenant(Uuid::nil()), None), (Bucket::Client(Uuid::from_u128(n)), None)];
         let granted = (0..6).filter(|n| limiter.take(&client(*n), now).is_ok()).count();
         assert_eq!(granted, 5);
-        assert!(limiter.take(&[Bucket::Tenant(Uuid::max()), Bucket::Client(Uuid::max())], now).is_ok());
+        assert!(limiter.take(&[(Bucket::Tenant(Uuid::max()), None), (Bucket::Client(Uuid::max()), None)], now).is_ok());
     }
 }

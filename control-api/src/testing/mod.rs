@@ -106,6 +106,14 @@ impl Call<'_> {
         self.header("content-type", content_type)
     }
 
+    /// The body of an answer that does not end by itself.
+    pub(crate) async fn open(self) -> axum::body::BodyDataStream {
+        let request = self.request.body(self.body).unwrap();
+        let response = self.api.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().into_data_stream()
+    }
+
     pub(crate) async fn send(self) -> Reply {
         let request = self.request.body(self.body).unwrap();
         let response = self.api.router.clone().oneshot(request).await.unwrap();

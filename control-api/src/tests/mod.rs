@@ -5,4 +5,6 @@ mod admin;
 mod catalog;
 mod channels;
 mod document;
+mod events;
 mod rejections;
+mod usage;

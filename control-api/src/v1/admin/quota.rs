@@ -35,5 +35,6 @@ pub(crate) async fn set(
     by_admin(&state, &mut tx, &admin, id, "tenant.set_quota", id, json!({"quotas": tenant.quotas})).await?;
     tx.commit().await?;
     state.access.forget();
+    state.tenant_limits.forget();
     Ok(([(header::ETAG, ETag::of(&tenant).header())], axum::Json(tenant)).into_response())
 }
