@@ -141,33 +141,49 @@ impl Access {
 }
 
 /// Rows read a moment ago.
-pub(crate) struct Recent<K, V>(Mutex<HashMap<K, (DateTime<Utc>, V)>>);
+pub(crate) struct Recent<K, V>(Mutex<Rows<K, V>>);
+
+struct Rows<K, V> {
+    /// Counts the clearings.
+    generation: u64,
+    by_key: HashMap<K, (DateTime<Utc>, V)>,
+}
 
 impl<K, V> Default for Recent<K, V> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Rows { generation: 0, by_key: HashMap::new() }))
     }
 }
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
-    pub(crate) fn get(&self, key: &K, now: DateTime<Utc>) -> Option<V> {
+    /// The row, or a ticket for putting it here once it has been read.
+    pub(crate) fn get(&self, key: &K, now: DateTime<Utc>) -> Result<V, u64> {
         let rows = self.0.lock();
-        let (read_at, value) = rows.get(key)?;
         // The absolute difference: a clock that was set back must not keep a row for long.
-        let fresh = (now - *read_at).abs() < TimeDelta::seconds(CACHE_SECONDS);
-        fresh.then(|| value.clone())
+        let fresh = |read_at: DateTime<Utc>| (now - read_at).abs() < TimeDelta::seconds(CACHE_SECONDS);
+        match rows.by_key.get(key) {
+            Some((read_at, value)) if fresh(*read_at) => Ok(value.clone()),
+            _ => Err(rows.generation),
+        }
     }
 
-    pub(crate) fn put(&self, key: K, value: V, now: DateTime<Utc>) {
+    /// Keeps a row, unless everything was forgotten since the ticket was given: the row may have
+    /// been read before the change that made us forget.
+    pub(crate) fn put(&self, key: K, value: V, now: DateTime<Utc>, ticket: u64) {
         let mut rows = self.0.lock();
-        // Ids come from outside, so the number of rows has to be bounded.
-        if rows.len() >= CACHE_ROWS {
-            rows.clear();
+        if rows.generation != ticket {
+            return;
         }
-        rows.insert(key, (now, value));
+        // Ids come from outside, so the number of rows has to be bounded.
+        if rows.by_key.len() >= CACHE_ROWS {
+            rows.by_key.clear();
+        }
+        rows.by_key.insert(key, (now, value));
     }
 
     fn clear(&self) {
-        self.0.lock().clear();
+        let mut rows = self.0.lock();
+        rows.generation += 1;
+        rows.by_key.clear();
     }
 }

@@ -15,6 +15,8 @@ mod feed;
 mod outbox;
 mod sender;
 pub mod signing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

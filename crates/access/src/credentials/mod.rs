@@ -167,6 +167,7 @@ impl Access {
 
     /// Issues a credential in place of the active one, which stays good for `grace` (none: as
     /// configured). One that was retiring already is revoked: two are good at once, never three.
+    /// After the commit, call [`Access::forget`].
     ///
     /// # Errors
     /// When the database fails.
@@ -182,11 +183,13 @@ impl Access {
         let until = now + grace.unwrap_or(self.0.config.channel_key_grace);
         store::retire(tx, tenant, channel, kind, now, until).await?;
         let issued = self.issue_credential(tx, tenant, channel, kind).await?;
+        // Early, for callers that forget to; a key read again before their commit stays five seconds.
         self.forget();
         Ok(issued)
     }
 
-    /// Withdraws every credential and claim of a channel. Repeatable.
+    /// Withdraws every credential and claim of a channel. Repeatable. After the commit, call
+    /// [`Access::forget`].
     ///
     /// # Errors
     /// When the database fails.

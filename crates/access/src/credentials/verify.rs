@@ -31,11 +31,11 @@ impl Access {
         let now = self.0.clock.now();
         let credential = credential_of(presented).ok_or(AccessError::InvalidChannelKey)?;
         let row = match self.0.channel_keys.get(&credential, now) {
-            Some(row) => row,
-            None => {
+            Ok(row) => row,
+            Err(ticket) => {
                 let mut tx = self.0.db.read_platform().await?;
                 let row = store::key(&mut tx, credential).await?;
-                self.0.channel_keys.put(credential, row.clone(), now);
+                self.0.channel_keys.put(credential, row.clone(), now, ticket);
                 row
             }
         };

@@ -137,12 +137,13 @@ impl Access {
         client: ClientId,
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<Option<LoginRow>, AccessError> {
-        if let Some(row) = self.0.clients.get(&client, now) {
-            return Ok(row);
-        }
+        let ticket = match self.0.clients.get(&client, now) {
+            Ok(row) => return Ok(row),
+            Err(ticket) => ticket,
+        };
         let mut tx = self.0.db.read_platform().await?;
         let row = find_for_login(&mut tx, client).await?;
-        self.0.clients.put(client, row.clone(), now);
+        self.0.clients.put(client, row.clone(), now, ticket);
         Ok(row)
     }
 }

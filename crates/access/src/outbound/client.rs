@@ -142,7 +142,7 @@ fn failure(error: &reqwest::Error) -> OutboundError {
 
 type Cause = dyn std::error::Error + 'static;
 
-fn causes<'a>(error: &'a Cause) -> impl Iterator<Item = &'a Cause> {
+fn causes(error: &Cause) -> impl Iterator<Item = &Cause> {
     std::iter::successors(Some(error), |error| error.source())
 }
 

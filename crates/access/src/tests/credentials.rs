@@ -20,6 +20,7 @@ async fn rotate(world: &World, tenant: TenantId, channel: ChannelId, kind: Crede
     let mut tx = world.db.control.tenant(tenant).await.unwrap();
     let issued = world.access.rotate_credential(&mut tx, tenant, channel, kind, None).await.unwrap();
     tx.commit().await.unwrap();
+    world.access.forget();
     issued
 }
 
@@ -193,6 +194,7 @@ async fn a_deleted_channel_keeps_no_credential_and_a_suspended_tenant_none_that_
         world.access.revoke_credentials(&mut tx, tenant, channel).await.unwrap();
         world.access.revoke_credentials(&mut tx, tenant, channel).await.unwrap();
         tx.commit().await.unwrap();
+        world.access.forget();
         assert!(world.access.verify_channel_key(channel, &key).await.is_err());
         assert!(world.access.signing_secrets(channel).await.unwrap().is_empty());
         let late = world.access.reveal(&caller(tenant, Scopes::tenant()), unclaimed.claim).await;
