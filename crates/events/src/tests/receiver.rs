@@ -12,6 +12,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+/// A status and a `Retry-After`.
+pub(super) type Told = (u16, Option<&'static str>);
+
 /// One request as it came.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
@@ -29,7 +32,7 @@ impl Received {
 pub(super) struct Receiver {
     pub(super) url: String,
     received: Arc<Mutex<Vec<Received>>>,
-    answers: Arc<Mutex<VecDeque<(u16, Option<&'static str>)>>>,
+    answers: Arc<Mutex<VecDeque<Told>>>,
     count: Arc<watch::Sender<usize>>,
     released: Arc<Notify>,
 }
@@ -74,7 +77,7 @@ impl Receiver {
     }
 
     /// What to answer next; 204 after that.
-    pub(super) fn answer(&self, answers: &[(u16, Option<&'static str>)]) {
+    pub(super) fn answer(&self, answers: &[Told]) {
         self.answers.lock().extend(answers);
     }
 
