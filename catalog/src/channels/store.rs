@@ -169,6 +169,16 @@ pub async fn desired(tx: &mut Tx, tenant: TenantId, id: ChannelId) -> Result<Opt
     Ok(Some(Desired { channel, lanes: wanted, feeds, scopes }))
 }
 
+/// Channels of all tenants that have or had resources of their own and were not DELETED before
+/// `since`, for the platform's own work: their hours are billed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn occupied_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<Channel>, CatalogError> {
+    let rest = "WHERE activated_at IS NOT NULL AND (deleted_at IS NULL OR deleted_at >= $1) ORDER BY id";
+    select(tx, rest.to_owned(), args![since]).await
+}
+
 /// How many channels a tenant has that are not DELETED or FAILED, for its quota.
 ///
 /// # Errors

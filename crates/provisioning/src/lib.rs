@@ -3,7 +3,7 @@
 //!
 //! Owns the tables `orders`, `order_steps`, `resources` and `order_leases`. `control-api` places
 //! orders inside its own transaction and wakes the worker after the commit; the binary runs
-//! [`Worker`] and [`Sweep`]. It never sees records, HTTP or a technology's code: the engine is
+//! [`Worker`], [`Sweep`] and [`ChannelHours`]. It never sees records, HTTP or a technology's code: the engine is
 //! reached through the channel's row in the catalog (binding, lanes, conditions) and through
 //! [`headgate_types::engine::Engine`].
 
@@ -12,6 +12,7 @@ mod desired;
 pub mod driver;
 mod error;
 pub mod failpoint;
+mod hours;
 pub mod orders;
 pub mod profiles;
 mod resources;
@@ -20,11 +21,12 @@ mod snapshot;
 mod steps;
 #[cfg(test)]
 mod tests;
-mod worker;
+pub mod worker;
 
 pub use driver::embedded::EmbeddedDriver;
 pub use driver::{Driver, DriverError};
 pub use error::OrderError;
+pub use hours::ChannelHours;
 pub use profiles::Profiles;
 pub use resources::Sweep;
 pub use worker::{Turned, Worker, WorkerConfig, WorkerError, WorkerParts};

@@ -48,6 +48,30 @@ fn a_profile_is_offered_in_its_direction_only() {
 }
 
 #[test]
+fn everything_that_can_be_ordered_has_a_standard_price() {
+    use headgate_metering::{Dims, Meter, standard};
+    let card = standard().unwrap();
+    for profile in Profiles::embedded().unwrap().profiles {
+        for meter in &profile.meters {
+            let meter: Meter = meter.parse().unwrap();
+            for offer in &profile.sizes {
+                for timing in ["immediate", "interval", "cron"] {
+                    let dims = Dims {
+                        channel_profile: Some(profile.key.clone()),
+                        performance_profile: Some(offer.size.clone()),
+                        timing: Some(timing.to_owned()),
+                        price_key: None,
+                    };
+                    let (_, price) = card.price(meter, &dims).unwrap();
+                    let of_its_own = price.channel_profile.is_some() && price.performance_profile.is_some();
+                    assert!(of_its_own || meter != Meter::ChannelHours, "{} {}", profile.key, offer.size);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn wrong_documents_name_the_place() {
     let broken = |from: &str, to: &str| {
         let text = EMBEDDED.replacen(from, to, 1);

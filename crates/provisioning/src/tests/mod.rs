@@ -8,6 +8,7 @@ mod driver;
 mod engine;
 mod exclusion;
 mod failing;
+mod hours;
 mod leases;
 mod setup;
 mod sweep;
