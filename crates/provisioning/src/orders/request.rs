@@ -84,6 +84,7 @@ pub struct ChannelChange {
 /// What is asked for, checked by the caller against the engine and the profiles.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one per order, never many at once")]
 pub enum OrderRequest {
     /// The channel is in the catalog in state PROVISIONING with its elements or scopes.
     Create,
