@@ -8,6 +8,7 @@ mod contract;
 mod problem;
 mod served;
 
+pub mod api;
 pub mod stream;
 pub mod webhook;
 
@@ -21,7 +22,7 @@ pub use served::{Served, ServedChannels};
 use headgate_types::technology::TechnologyDescriptor;
 
 /// Every technology. The only place that lists them.
-pub static REGISTRY: &[&dyn Technology] = &[&stream::Stream, &webhook::Webhook];
+pub static REGISTRY: &[&dyn Technology] = &[&api::Api, &stream::Stream, &webhook::Webhook];
 
 /// The technology with this key or alias.
 #[must_use]

@@ -184,14 +184,14 @@ impl Reading {
     fn table(&self, name: &str) -> Result<Arc<Table>, Refusal> {
         let found = self.store.tables().iter().find(|table| table.name == name);
         found.cloned().ok_or_else(|| {
-            Refusal(Problem::new(ErrorKind::NotFound, "table_not_found", format!("the channel has no {name:?}")))
+            Refusal::new(Problem::new(ErrorKind::NotFound, "table_not_found", format!("the channel has no {name:?}")))
         })
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
             let detail = "as many requests as the channel's size allows are being answered";
-            Refusal(Problem::new(ErrorKind::TooManyRequests, "too_many_requests", detail).with_retry_after(1))
+            Refusal::new(Problem::new(ErrorKind::TooManyRequests, "too_many_requests", detail).with_retry_after(1))
         })
     }
 
@@ -270,7 +270,7 @@ fn limited<T>(
                 "the query took longer than {} seconds; index the fields it filters and sorts by (option indexes)",
                 DEADLINE.as_secs()
             );
-            Refusal(Problem::new(ErrorKind::Unprocessable, "query_too_slow", detail))
+            Refusal::new(Problem::new(ErrorKind::Unprocessable, "query_too_slow", detail))
         }
         _ => Refusal::from(failed(error)),
     })
@@ -298,7 +298,7 @@ fn format(parameter: Option<&str>, headers: &HeaderMap) -> Result<Format, Refusa
         }
         None => {
             let detail = "lists are application/json, application/x-ndjson or text/csv";
-            Refusal(Problem::new(ErrorKind::NotAcceptable, "not_acceptable", detail))
+            Refusal::new(Problem::new(ErrorKind::NotAcceptable, "not_acceptable", detail))
         }
     })
 }
@@ -349,20 +349,24 @@ fn finished(response: Result<Response, axum::http::Error>) -> Response {
 
 /// A request that is not answered with rows.
 #[derive(Debug)]
-struct Refusal(Problem);
+struct Refusal(Box<Problem>);
 
 impl Refusal {
+    fn new(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+
     fn field(error: FieldError) -> Self {
         let detail = error.detail.clone();
-        Self(Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![error]))
+        Self::new(Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![error]))
     }
 
     fn query(rejection: QueryRejection) -> Self {
-        Self(Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()))
+        Self::new(Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()))
     }
 
     fn no_record() -> Self {
-        Self(Problem::new(ErrorKind::NotFound, "record_not_found", "there is no such record"))
+        Self::new(Problem::new(ErrorKind::NotFound, "record_not_found", "there is no such record"))
     }
 }
 
@@ -370,7 +374,7 @@ impl From<SinkError> for Refusal {
     fn from(error: SinkError) -> Self {
         tracing::error!(%error, "failed to read the store of an api channel");
         let detail = "the channel's store cannot be read now";
-        Self(Problem::new(ErrorKind::Unavailable, "channel_unavailable", detail).with_retry_after(2))
+        Self::new(Problem::new(ErrorKind::Unavailable, "channel_unavailable", detail).with_retry_after(2))
     }
 }
 

@@ -288,6 +288,8 @@ async fn each_record_is_there_once_however_often_it_is_sent() {
     assert_eq!(channel.deliver(Lane::Live, 0, &inserts(1..=10)).await.unwrap(), 10);
     assert_eq!(channel.deliver(Lane::Live, 0, &inserts(1..=15)).await.unwrap(), 15);
     assert_eq!(channel.deliver(Lane::Replay, 0, &inserts(1..=15)).await.unwrap(), 15);
+    assert_eq!(channel.deliver(Lane::Replay, 3, &inserts(4..=8)).await.unwrap(), 8);
+    assert_eq!(channel.deliver(Lane::Replay, 10, &inserts(11..=15)).await.unwrap(), 15);
     // A hole is refused, and nothing moves.
     assert!(channel.deliver(Lane::Live, 20, &inserts(21..=22)).await.is_err());
     assert_eq!(channel.sink.cursor(channel.flow(Lane::Live)).await.unwrap().unwrap().offset, 15);

@@ -36,9 +36,9 @@ pub fn write(connection: &mut Connection, table: &Table, delivery: &Delivery, no
     .and_then(|mut statement| statement.execute(params![element, lane.as_str(), delivery.after as i64, now]))
     .map_err(failed)?;
     let held = cursor(&tx, delivery.flow)?;
-    // A repetition of history starts over at 0; live records never do.
-    let over = lane != Lane::Live && delivery.after == 0;
-    let from = if over { 0 } else { held };
+    // Live records come once, in order. History and replays may be ordered again from anywhere; what
+    // of them the store has changes nothing.
+    let from = if lane == Lane::Live { held } else { delivery.after };
     if delivery.to <= from {
         return Ok(from);
     }
