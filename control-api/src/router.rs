@@ -1,8 +1,12 @@
 //! The routes, and the layers around them.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -11,6 +15,10 @@ use crate::http::finish;
 use crate::openapi::{base, complete};
 use crate::state::ApiState;
 use crate::{error_pages, service, v1};
+
+/// How long an answer may take to begin; a transaction that is open then is rolled back. Streams of
+/// events begin at once and are not ended by it.
+const LONGEST: Duration = Duration::from_secs(120);
 
 fn routed() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(base())
@@ -38,6 +46,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
 pub(crate) fn layered(router: Router<ApiState>, state: ApiState) -> Router {
     router
         .layer(from_fn_with_state(state.clone(), crate::http::caller::authenticate))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST))
         .layer(CatchPanicLayer::custom(finish::panicked))
         .layer(from_fn(finish::finish))
         .with_state(state)

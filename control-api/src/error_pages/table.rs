@@ -2,8 +2,8 @@
 
 use headgate_types::ErrorKind::{
     Conflict, Forbidden, Gone, InsufficientStorage, Internal, Invalid, MethodNotAllowed, NotAcceptable, NotFound,
-    PreconditionFailed, PreconditionRequired, TooLarge, TooManyRequests, Unauthenticated, Unavailable, Unprocessable,
-    UnsupportedMediaType,
+    PreconditionFailed, PreconditionRequired, RangeNotSatisfiable, TooLarge, TooManyRequests, Unauthenticated,
+    Unavailable, Unprocessable, UnsupportedMediaType,
 };
 
 use super::ErrorPage;
@@ -41,6 +41,12 @@ pub const PAGES: &[ErrorPage] = &[
         "Send less at once; `detail` names the limit in bytes.",
     ),
     ErrorPage::new(
+        "channel_not_found",
+        NotFound,
+        "There is no such channel, or not for this key.",
+        "Check the address and the key.",
+    ),
+    ErrorPage::new(
         "channel_quota_exceeded",
         Conflict,
         "The tenant has as many channels as its quota allows.",
@@ -63,6 +69,12 @@ pub const PAGES: &[ErrorPage] = &[
         Conflict,
         "The channel changed its state at the same moment.",
         "Read it again and decide again.",
+    ),
+    ErrorPage::new(
+        "channel_unavailable",
+        Unavailable,
+        "The store of the channel cannot be read now.",
+        "Send the same request again a little later; look at the channel's conditions if it stays like that.",
     ),
     ErrorPage::new(
         "claim_expired",
@@ -143,6 +155,12 @@ pub const PAGES: &[ErrorPage] = &[
         "Correct the places that `errors[]` names.",
     ),
     ErrorPage::new(
+        "file_not_found",
+        NotFound,
+        "The channel has no file of this name.",
+        "The manifest of the channel lists its files.",
+    ),
+    ErrorPage::new(
         "grant_refused",
         Unprocessable,
         "The grant cannot be given like that.",
@@ -221,6 +239,12 @@ pub const PAGES: &[ErrorPage] = &[
         "Correct the filter; `detail` lists the fields.",
     ),
     ErrorPage::new(
+        "invalid_idempotency_key",
+        Invalid,
+        "The `Idempotency-Key` is empty, too long, or holds characters that are not allowed.",
+        "Send 1 to 255 printable ASCII characters, for example a UUID.",
+    ),
+    ErrorPage::new(
         "invalid_json",
         Invalid,
         "The body is not JSON.",
@@ -231,6 +255,18 @@ pub const PAGES: &[ErrorPage] = &[
         Invalid,
         "A query parameter or header has a value that cannot be used.",
         "Correct the parameter that `errors[].pointer` names.",
+    ),
+    ErrorPage::new(
+        "invalid_position",
+        Invalid,
+        "The position of a stream, or the number to wait or read, is not one.",
+        "Use a position that the stream gave, `earliest` or `latest`.",
+    ),
+    ErrorPage::new(
+        "invalid_query",
+        Invalid,
+        "A parameter of the query cannot be used.",
+        "Correct the parameter that `errors[].pointer` names; `openapi.json` of the channel lists them.",
     ),
     ErrorPage::new(
         "invalid_request",
@@ -336,10 +372,28 @@ pub const PAGES: &[ErrorPage] = &[
         "Correct `from` and `to`: days, the first before the second.",
     ),
     ErrorPage::new(
+        "position_too_old",
+        Gone,
+        "The records behind the position are no longer retained.",
+        "Read from `after=earliest`, or order a larger size, which retains more.",
+    ),
+    ErrorPage::new(
         "precondition_failed",
         PreconditionFailed,
         "The object was changed after you read it, so your change was not made.",
         "Read it again, decide again, and send the change with the new `ETag` in `If-Match`.",
+    ),
+    ErrorPage::new(
+        "query_too_slow",
+        Unprocessable,
+        "The query took longer than one may.",
+        "Index the fields it filters and sorts by (option `indexes` of the output model), or ask for less.",
+    ),
+    ErrorPage::new(
+        "range_not_satisfiable",
+        RangeNotSatisfiable,
+        "The range lies outside the file.",
+        "Ask for the size with `HEAD` first.",
     ),
     ErrorPage::new(
         "rate_card_refused",
@@ -354,12 +408,24 @@ pub const PAGES: &[ErrorPage] = &[
         "Wait for `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` on every answer tell what is left.",
     ),
     ErrorPage::new(
+        "record_not_found",
+        NotFound,
+        "The table has no record with this key.",
+        "Check the key; the record may have been deleted or be out of the channel's scope.",
+    ),
+    ErrorPage::new(
         "resync_required",
         Gone,
         "Retention removed records that you have not read.",
         "Start again from a snapshot.",
     ),
     ErrorPage::new("route_not_found", NotFound, "Nothing is served at this path.", "Compare the path with `/docs`."),
+    ErrorPage::new(
+        "sample_refused",
+        Unprocessable,
+        "No schema can be inferred from the sample.",
+        "Correct the sample at the place that `errors[]` names.",
+    ),
     ErrorPage::new(
         "schema_incompatible",
         Conflict,
@@ -403,6 +469,18 @@ pub const PAGES: &[ErrorPage] = &[
         "Wait until the payloads that landed are worked off, send more slowly, or order a larger size.",
     ),
     ErrorPage::new(
+        "stream_unavailable",
+        Unavailable,
+        "The records of the stream cannot be read now.",
+        "Send the same request again a little later; look at the channel's conditions if it stays like that.",
+    ),
+    ErrorPage::new(
+        "table_not_found",
+        NotFound,
+        "The channel has no table of this name.",
+        "`GET /` of the channel lists its tables.",
+    ),
+    ErrorPage::new(
         "tenant_offboarded",
         Conflict,
         "The tenant was offboarded, which is for good.",
@@ -433,10 +511,28 @@ pub const PAGES: &[ErrorPage] = &[
         "Get one at `/oauth2/token` and send it as `Authorization: Bearer …`.",
     ),
     ErrorPage::new(
+        "too_many_connections",
+        TooManyRequests,
+        "As many connections to the channel are open as its size allows.",
+        "Close one, or order a larger size.",
+    ),
+    ErrorPage::new(
         "too_many_logins",
         TooManyRequests,
         "There were too many failed logins of this client or from this address.",
         "Wait for `Retry-After` seconds, and check the secret.",
+    ),
+    ErrorPage::new(
+        "too_many_requests",
+        TooManyRequests,
+        "As many requests to the channel are being answered as its size allows.",
+        "Wait for `Retry-After` seconds, or order a larger size.",
+    ),
+    ErrorPage::new(
+        "unauthenticated",
+        Unauthenticated,
+        "Nobody was recognised.",
+        "Send the key or token as `Authorization: Bearer …`.",
     ),
     ErrorPage::new(
         "unavailable",
@@ -449,6 +545,12 @@ pub const PAGES: &[ErrorPage] = &[
         Unprocessable,
         "There is no such channel profile in this direction.",
         "Choose one from `/v1/channel-profiles`.",
+    ),
+    ErrorPage::new(
+        "unknown_element",
+        Invalid,
+        "The channel carries no element of this name.",
+        "Choose one of those that `detail` lists.",
     ),
     ErrorPage::new(
         "unknown_performance_profile",
@@ -473,5 +575,11 @@ pub const PAGES: &[ErrorPage] = &[
         Unprocessable,
         "The request is well-formed, but what it asks for is refused.",
         "Correct the places that `errors[]` names; nothing was changed.",
+    ),
+    ErrorPage::new(
+        "websocket_expected",
+        Invalid,
+        "The address is for WebSocket connections, and the request is not one.",
+        "Connect with a WebSocket client, or use the address for server-sent events.",
     ),
 ];

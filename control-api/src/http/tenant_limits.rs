@@ -17,7 +17,10 @@ const MAX_TENANTS: usize = 10_000;
 
 /// Quotas read a moment ago; absent quotas leave the limit that holds for everybody.
 #[derive(Debug, Default)]
-pub(crate) struct TenantLimits(Mutex<HashMap<TenantId, (DateTime<Utc>, Option<Quota>)>>);
+pub(crate) struct TenantLimits(Mutex<HashMap<TenantId, Known>>);
+
+/// When it was read, and what it was.
+type Known = (DateTime<Utc>, Option<Quota>);
 
 impl TenantLimits {
     /// The request quota of `tenant`, where it has one of its own.

@@ -28,7 +28,7 @@ pub(crate) struct FakeEngine {
 }
 
 impl FakeEngine {
-    fn up(&self) -> Result<(), EngineError> {
+    async fn up(&self) -> Result<(), EngineError> {
         if self.down.load(Ordering::SeqCst) {
             return Err(EngineError::unreachable("the engine does not answer"));
         }
@@ -52,7 +52,7 @@ fn technology(key: &str, aliases: &[&str], direction: Direction) -> TechnologyDe
 #[async_trait]
 impl Engine for FakeEngine {
     async fn technologies(&self) -> Result<Vec<TechnologyDescriptor>, EngineError> {
-        self.up()?;
+        self.up().await?;
         Ok(vec![
             technology("http", &[], Direction::In),
             technology("api", &["rest"], Direction::Out),
@@ -63,7 +63,7 @@ impl Engine for FakeEngine {
     }
 
     async fn check_scope(&self, request: CheckScope) -> Result<ScopeReport, EngineError> {
-        self.up()?;
+        self.up().await?;
         let broken = request.scope.filter.as_deref() == Some("broken");
         let error = FieldError::new("/filter", "unknown_column", "there is no column \"broken\"");
         Ok(ScopeReport {
@@ -76,14 +76,14 @@ impl Engine for FakeEngine {
     }
 
     async fn check_input(&self, request: CheckInput) -> Result<Vec<FieldError>, EngineError> {
-        self.up()?;
+        self.up().await?;
         let broken = request.model.null_markers.iter().any(|marker| marker == "broken");
         let error = FieldError::new("/null_markers/0", "invalid_marker", "the marker is broken");
         Ok(if broken { vec![error] } else { Vec::new() })
     }
 
     async fn infer_schema(&self, request: InferSchema) -> Result<InferredSchema, EngineError> {
-        self.up()?;
+        self.up().await?;
         if request.sample.is_empty() {
             return Err(EngineError::new(ErrorKind::Unprocessable, "sample_empty", "the sample holds no record"));
         }
@@ -95,17 +95,17 @@ impl Engine for FakeEngine {
     }
 
     async fn channel_statistics(&self, _channel: ChannelId) -> Result<ChannelStatistics, EngineError> {
-        self.up()?;
+        self.up().await?;
         Ok(ChannelStatistics { stored_bytes: 42, ..ChannelStatistics::default() })
     }
 
     async fn element_statistics(&self, _element: ElementId) -> Result<ElementStatistics, EngineError> {
-        self.up()?;
+        self.up().await?;
         Ok(ElementStatistics { rows: 7, ..ElementStatistics::default() })
     }
 
     async fn list_dead_letters(&self, request: ListDeadLetters) -> Result<Page<DeadLetter>, EngineError> {
-        self.up()?;
+        self.up().await?;
         let letters = self.dead_letters.lock();
         let mut items: Vec<_> = letters
             .iter()
@@ -119,7 +119,7 @@ impl Engine for FakeEngine {
     }
 
     async fn dead_letter(&self, tenant: TenantId, id: DeadLetterId) -> Result<DeadLetter, EngineError> {
-        self.up()?;
+        self.up().await?;
         let letters = self.dead_letters.lock();
         let found = letters.iter().find(|(owner, letter)| *owner == tenant && letter.id == id);
         found
@@ -129,6 +129,6 @@ impl Engine for FakeEngine {
 
     async fn wake(&self) -> Result<(), EngineError> {
         self.woken.fetch_add(1, Ordering::SeqCst);
-        self.up()
+        self.up().await
     }
 }

@@ -178,7 +178,7 @@ pub(crate) async fn rotate(
     let grace = TimeDelta::seconds(grace);
     let made = clients::rotate_secret(&mut tx, Some(tenant), id, grace, &state.clock).await?;
     by_admin(&state, &mut tx, &admin, tenant, "client.rotate_secret", id, json!({})).await?;
-    let answer = shown_once(once, tx, made, |view| Answer::ok(view)).await?;
+    let answer = shown_once(once, tx, made, Answer::ok).await?;
     state.access.forget();
     Ok(answer)
 }

@@ -179,7 +179,7 @@ pub(crate) async fn rotate(
     let grace = TimeDelta::seconds(grace);
     let made = state.events.rotate_endpoint_secret(&mut tx, caller.tenant, id, grace).await?;
     audit::record(&mut tx, Entry::by(&caller, "endpoint.rotate_secret", id), &state.clock).await?;
-    shown_once(once, tx, made, |view| Answer::ok(view)).await
+    shown_once(once, tx, made, Answer::ok).await
 }
 
 /// Answers with the secret, and remembers the answer without it.
