@@ -34,7 +34,8 @@ pub enum BodyError {
 }
 
 /// Unpacks a payload. A packed one is unpacked twice: first only counted, so that neither a bomb
-/// nor a broken end lets a part of it become records.
+/// nor a broken end lets a part of it become records. One that is not packed was measured when it
+/// was landed, and keeps the right it had then if the channel has become smaller since.
 ///
 /// # Errors
 /// See [`BodyError`]; nothing has been handed out then.
@@ -45,7 +46,7 @@ pub fn unpack(
 ) -> Result<Unpacked, BodyError> {
     let encoding = encoding.map(|encoding| encoding.trim().to_ascii_lowercase()).unwrap_or_default();
     if matches!(encoding.as_str(), "" | "identity") {
-        return Ok(Box::new(BufReader::with_capacity(64 << 10, open()?.take(limit))));
+        return Ok(Box::new(BufReader::with_capacity(64 << 10, open()?)));
     }
     let counted = io::copy(&mut decoder(&encoding, open()?)?.take(limit.saturating_add(1)), &mut io::sink());
     match counted {

@@ -21,7 +21,7 @@ pub struct Source {
     pub format: PayloadFormat,
     /// Their content encoding: `gzip`, `zstd` or none.
     pub encoding: Option<String>,
-    /// The most bytes once unpacked.
+    /// The most bytes a packed payload may have once unpacked.
     pub limit: u64,
     /// Opens them; may be called more than once.
     pub open: Box<dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send>,

@@ -215,6 +215,9 @@ fn a_bomb_and_a_broken_stream_leave_no_record() {
         let cut = all(plan(), PayloadFormat::Ndjson, Some(encoding), &packed[..packed.len() - 9], 1 << 20);
         assert_eq!((cut.rows.len(), codes(&cut)), (0, vec![(0, "invalid_encoding", None)]), "{encoding}");
     }
+    // What was landed under a larger size is never cut.
+    let plain = all(plan(), PayloadFormat::Ndjson, None, lines.as_bytes(), 10);
+    assert_eq!((plain.rows.len(), plain.refused.len()), (100_000, 0));
     let unknown = all(plan(), PayloadFormat::Ndjson, Some("br"), b"x", 10);
     assert_eq!(codes(&unknown), [(0, "unknown_encoding", None)]);
 }
