@@ -7,6 +7,7 @@ use headgate_access::{Access, AdminCaller, PLATFORM, TenantCaller};
 use headgate_catalog::{CatalogError, subscriptions};
 use headgate_database::{Db, Signal};
 use headgate_events::Events;
+use headgate_metering::MeteringError;
 use headgate_provisioning::Profiles;
 use headgate_types::SharedClock;
 use headgate_types::engine::Engine;
@@ -24,8 +25,6 @@ use crate::snippets::Snippets;
 /// Settings of the control API.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
-    /// Where clients reach this API, for example `https://headgate.example/`.
-    pub public_url: Url,
     /// Where clients reach the data listener; the addresses of channels start with it.
     pub data_url: Url,
     /// Key of the page tokens; derived from the master key, stable across processes.
@@ -93,10 +92,17 @@ impl ApiState {
         }))
     }
 
-    /// Books the requests of tenants' clients until [`ApiParts::shutdown`], and what is left then. To
-    /// be awaited by whoever serves the router, after the last request.
+    /// Books the requests of tenants' clients every ten seconds until [`ApiParts::shutdown`].
     pub async fn run(&self) {
         self.requests.run(&self.data, &self.clock, self.shutdown.clone()).await;
+    }
+
+    /// Books what was counted since: to be awaited after the listener answered its last request.
+    ///
+    /// # Errors
+    /// When the database fails; these requests are then not charged.
+    pub async fn flush(&self) -> Result<(), MeteringError> {
+        self.requests.flush(&self.data, &self.clock).await
     }
 
     /// Whether a request was answered before; see [`crate::http::idempotency`].

@@ -167,7 +167,6 @@ impl TestApi {
             orders: Signal::default(),
             shutdown: CancellationToken::new(),
             config: ApiConfig {
-                public_url: "http://127.0.0.1:7170/".parse().unwrap(),
                 data_url: "http://127.0.0.1:7171/".parse().unwrap(),
                 page_token_key: [9; 32],
                 rate_limits,

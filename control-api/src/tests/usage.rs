@@ -13,7 +13,7 @@ async fn requests_are_booked_summed_billed_and_exported() {
         for _ in 0..3 {
             api.get(&tenant.token, "/v1/orders").await.expect(200);
         }
-        api.state.requests.flush(&api.db.data, &api.state.clock).await.unwrap();
+        api.state.flush().await.unwrap();
         // A bill has what was stored before its cut-off, which is now.
         api.clock.advance(chrono::TimeDelta::seconds(1));
         let usage = api.get(&tenant.token, "/v1/usage?group_by=day").await.expect(200);
