@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::evaluate::Compiled;
 use super::functions::{PLAIN_FLOAT, WORLD, is_allowed};
 use super::literal;
 use super::types::timestamp_type;
@@ -291,7 +292,7 @@ fn binary_node(binary: BinaryExpr, schema: &DFSchema) -> Result<BinaryExpr, Refu
         Operator::And | Operator::Or | Operator::StringConcat => (left, right),
         Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch => {
             text_only(&left, schema, "a pattern")?;
-            constant(&right, "a pattern")?;
+            pattern(&right)?;
             (left, right)
         }
         other => {
@@ -339,9 +340,9 @@ fn cast_node(expr: Expr, target: &ArrowType, schema: &DFSchema) -> Result<Expr, 
 fn function_node(function: ScalarFunction) -> Result<Expr, Refused> {
     let argument = |index: usize, what: &str| function.args.get(index).map_or(Ok(()), |arg| constant(arg, what));
     match function.func.name() {
-        "regexp_like" | "regexp_count" => argument(1, "a pattern")?,
+        "regexp_like" | "regexp_count" => function.args.get(1).map_or(Ok(()), pattern)?,
         "regexp_replace" => {
-            argument(1, "a pattern")?;
+            function.args.get(1).map_or(Ok(()), pattern)?;
             argument(2, "a replacement")?;
         }
         "replace" => argument(2, "a replacement")?,
@@ -448,6 +449,18 @@ fn text_only(expr: &Expr, schema: &DFSchema, what: &str) -> Result<(), Refused> 
     }
     let detail = format!("{what} applies to text, not to a value of type {}", literal::name(&arrow));
     Err(Refused::new("type_mismatch", detail))
+}
+
+/// A regular expression has to be one, and known now: one that cannot be compiled would fail for
+/// every record and look as if it never matched.
+fn pattern(expr: &Expr) -> Result<(), Refused> {
+    constant(expr, "a pattern")?;
+    let like = WORLD.function("regexp_like").map_err(|error| planning(&error))?;
+    let empty = Expr::Literal(ScalarValue::Utf8(Some(String::new())), None);
+    let probe = Expr::ScalarFunction(ScalarFunction::new_udf(like, vec![empty, expr.clone()]));
+    Compiled::new(&probe, ArrowType::Boolean, &DFSchema::empty())
+        .map(drop)
+        .map_err(|error| Refused::new("invalid_pattern", error.strip_backtrace()))
 }
 
 fn constant(expr: &Expr, what: &str) -> Result<(), Refused> {
