@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// Seconds' worth of tokens that gather while nothing moves.
 const BURST_SECONDS: f64 = 10.0;
 
-/// One bucket. It may be overdrawn by one batch: a batch larger than the burst still passes, and
+/// One bucket. It may be overdrawn by one record: a record larger than the burst still passes, and
 /// the debt delays what comes after it.
 #[derive(Debug)]
 struct Bucket {
@@ -70,6 +70,17 @@ impl Throttle {
         self.records.wait().max(self.bytes.wait())
     }
 
+    /// How many of the next records, given by their sizes in bytes, may move now; at least one.
+    pub fn fitting(&self, sizes: impl Iterator<Item = u64>) -> usize {
+        let mut bytes = self.bytes.tokens;
+        let most = self.records.tokens.max(1.0) as usize;
+        let fitting = sizes.take(most).take_while(|size| {
+            bytes -= *size as f64;
+            bytes >= 0.0
+        });
+        fitting.count().max(1)
+    }
+
     /// Takes what was moved.
     pub fn take(&mut self, records: u64, bytes: u64) {
         self.records.tokens -= records as f64;
@@ -100,7 +111,8 @@ mod tests {
         throttle.take(1_000, 10);
         assert!(throttle.wait(start) > Duration::ZERO);
         assert_eq!(throttle.wait(start + Duration::from_millis(20)), Duration::ZERO);
-        // A batch of ten times the burst passes at once and is paid for afterwards.
+        assert_eq!(throttle.fitting([10; 5_000].into_iter()), 1);
+        // What passed all the same is paid for afterwards.
         throttle.take(10_000, 10);
         let wait = throttle.wait(start + Duration::from_millis(20));
         assert!((99..=101).contains(&wait.as_secs()), "{wait:?}");
@@ -110,6 +122,8 @@ mod tests {
     fn bytes_bite_as_records_do_and_a_resize_is_felt_at_once() {
         let start = Instant::now();
         let mut throttle = Throttle::new(&limits(1_000_000, 100), start);
+        assert_eq!(throttle.fitting([300; 5].into_iter()), 3);
+        assert_eq!(throttle.fitting([5_000; 5].into_iter()), 1);
         throttle.take(1, 2_000);
         assert_eq!(throttle.wait(start).as_secs(), 10);
         throttle.resize(&limits(1_000_000, 1_000), start);

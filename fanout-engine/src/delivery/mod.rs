@@ -10,6 +10,8 @@ mod bisect;
 mod books;
 mod bucket;
 mod flow;
+#[cfg(test)]
+pub(crate) mod limits;
 mod quota;
 pub mod refusals;
 mod retry;

@@ -165,10 +165,22 @@ pub async fn ensure(
 ) -> Result<(), DbError> {
     tx.execute(
         "INSERT INTO flows (tenant_id, channel_id, element_id, lane, starts_after, ends_at, booked, records, bytes,
-                            checksum, over_quota, refused, open_since, open_after, open_records, open_bytes, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $5, 0, 0, $7, 0, 0, $8, $5, 0, 0, $8)
+                            checksum, over_quota, refused, open_since, open_after, open_records, open_bytes,
+                            finished_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $5, 0, 0, $7, 0, 0, $8, $5, 0, 0, $9, $8)
          ON CONFLICT (tenant_id, channel_id, element_id, lane) DO NOTHING",
-        args![tenant, channel, key.element, key.lane.as_str(), starts_after, ends_at, Checksum::EMPTY.to_string(), now],
+        args![
+            tenant,
+            channel,
+            key.element,
+            key.lane.as_str(),
+            starts_after,
+            ends_at,
+            Checksum::EMPTY.to_string(),
+            now,
+            // An empty history is complete from the beginning.
+            ends_at.filter(|end| *end <= starts_after).map(|_| now)
+        ],
     )
     .await?;
     Ok(())

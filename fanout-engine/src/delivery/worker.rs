@@ -227,6 +227,7 @@ impl Worker {
             Err(None) => return self.pass_over(index).await,
         };
         let flow = &self.flows[index];
+        let most = most.min(self.throttle.fitting(flow.window.sizes().take(most)));
         let repeated = flow.repeated || flow.window.after() < flow.row.booked;
         let delivery = flow.window.delivery(flow.key(), most, repeated);
         self.deliver(index, delivery).await?;
@@ -246,6 +247,10 @@ impl Worker {
         self.write(index, delivery).await?;
         if at_end {
             self.flush(index, Flush::Now).await?;
+            if !self.flows[index].finished() {
+                // The target collects still; it is asked again before long.
+                return Ok(Turn::Idle);
+            }
         }
         Ok(Turn::Moved)
     }

@@ -338,10 +338,12 @@ impl ChannelTask {
                 behind_since: flow.behind_since(),
             })
             .collect();
-        let resting = match turn {
-            Turn::Idle => true,
-            Turn::Wait { why, .. } => *why != Waiting::Throttled,
-            Turn::Moved => false,
+        // What waits for a pause, a tick, a period or a target has nothing to do, whatever the logs do.
+        let idle_at = match turn {
+            Turn::Idle if self.listening => Some(heads),
+            Turn::Idle => Some(Vec::new()),
+            Turn::Wait { why, .. } => (*why != Waiting::Throttled).then(Vec::new),
+            Turn::Moved => None,
         };
         let (over_quota, error) = (worker.over_quota(), worker.last_error.clone());
         let throttled = u64::try_from(worker.throttled.as_millis()).unwrap_or(u64::MAX);
@@ -356,7 +358,7 @@ impl ChannelTask {
             observed.last_error = error;
             observed.throttled_ms = throttled;
             observed.stored_bytes = stored_bytes.unwrap_or(observed.stored_bytes);
-            observed.idle_at = resting.then_some(heads);
+            observed.idle_at = idle_at;
         });
         if self.observed.lock().conditions() != before {
             self.surroundings.changed.wake();

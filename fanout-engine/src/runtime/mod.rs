@@ -131,7 +131,15 @@ impl Runtime {
         }
         let wanted = load::wanted(&mut tx, head, &self.record_id_key).await?;
         drop(tx);
-        let Some(wanted) = wanted else { return Ok(()) };
+        let Some(mut wanted) = wanted else {
+            self.end(&[head.id]).await;
+            return Ok(());
+        };
+        if head.state == ChannelState::Updating {
+            // A change of a paused channel does not resume it.
+            let held = self.running.lock().get(&head.id).map(|running| running.wanted.borrow().mode);
+            wanted.mode = held.filter(|mode| matches!(mode, Mode::Hold(_))).unwrap_or(wanted.mode);
+        }
         for layout in &wanted.layouts {
             self.surroundings.context.lake.register(layout.clone()).await?;
         }
@@ -162,9 +170,14 @@ impl Runtime {
 
     /// Ends the tasks of channels that are final.
     async fn end_unlisted(&self, listed: &HashSet<ChannelId>) {
+        let ids: Vec<ChannelId> = self.running.lock().keys().filter(|id| !listed.contains(id)).copied().collect();
+        self.end(&ids).await;
+    }
+
+    /// Ends tasks and waits for them.
+    async fn end(&self, ids: &[ChannelId]) {
         let gone: Vec<Running> = {
             let mut running = self.running.lock();
-            let ids: Vec<ChannelId> = running.keys().filter(|id| !listed.contains(id)).copied().collect();
             ids.iter().filter_map(|id| running.remove(id)).collect()
         };
         for Running { wanted, task, .. } in gone {

@@ -15,21 +15,12 @@ use headgate_types::{ChannelId, FakeClock, TenantId};
 use serde_json::json;
 
 use super::target::Target;
+use crate::delivery::limits::PLENTY;
 use crate::delivery::store::{self, FlowRow};
 use crate::delivery::{Context, Flow, Terms, Ticks, Turn, Waiting, Worker};
 use crate::shape::testing::{Element, sensors};
 use crate::shape::{Plan, PlanCache};
 use crate::technology::{FlowKey, OutputElement, Sink};
-
-pub const PLENTY: Limits = Limits {
-    records_per_second: 1_000_000,
-    bytes_per_second: 1_000_000_000,
-    connections: 10,
-    retention_bytes: 1 << 30,
-    retention_seconds: 0,
-    memory_bytes: 1 << 30,
-    payload_bytes: 1 << 20,
-};
 
 pub struct Bench {
     pub context: Context,

@@ -228,8 +228,8 @@ async fn the_size_bounds_the_rate() {
             turn = worker.round().await;
         }
         assert!(matches!(turn, Turn::Wait { why: Waiting::Throttled, .. }), "{} {turn:?}", db.name);
-        // A burst of ten records, overdrawn by at most one batch of seven.
-        assert!((10..=17).contains(&target.offsets().len()), "{:?}", target.offsets());
+        // A burst of ten records, and what the time since has added.
+        assert!((10..=15).contains(&target.offsets().len()), "{:?}", target.offsets());
     }
 }
 

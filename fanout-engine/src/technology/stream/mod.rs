@@ -8,6 +8,8 @@ mod query;
 mod ring;
 mod serve;
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

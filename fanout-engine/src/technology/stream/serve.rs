@@ -30,8 +30,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Records taken from the ring at once by a connection that stays.
 const CHUNK: usize = 500;
 
+/// What the handlers read from.
 #[derive(Debug, Clone)]
-struct Reading {
+pub struct Reading {
     ring: Arc<Ring>,
     connections: Arc<Semaphore>,
     elements: Arc<[String]>,
@@ -40,12 +41,12 @@ struct Reading {
 
 /// The router of one stream channel.
 pub fn router(ring: Arc<Ring>, channel: &OpenChannel) -> Router {
-    let reading = Reading {
-        connections: ring.connections(),
-        elements: channel.elements.iter().map(|output| output.name.clone()).collect(),
-        clock: channel.clock.clone(),
-        ring,
-    };
+    let elements = channel.elements.iter().map(|output| output.name.clone()).collect();
+    routes(Reading::new(ring, elements, channel.clock.clone()))
+}
+
+/// The routes over a ring.
+pub fn routes(reading: Reading) -> Router {
     Router::new()
         .route("/", get(ends))
         .route("/records", get(poll))
@@ -78,6 +79,11 @@ impl IntoResponse for Refused {
 type Asked = Result<QueryOf<Query>, QueryRejection>;
 
 impl Reading {
+    /// A ring read by the names of its elements.
+    pub fn new(ring: Arc<Ring>, elements: Vec<String>, clock: SharedClock) -> Self {
+        Self { connections: ring.connections(), elements: elements.into(), clock, ring }
+    }
+
     /// Checks the request and takes a connection.
     async fn begin(
         &self,

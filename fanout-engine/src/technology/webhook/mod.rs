@@ -13,6 +13,8 @@ mod request;
 mod settings;
 
 mod sink;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
