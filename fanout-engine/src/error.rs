@@ -2,6 +2,7 @@
 
 use headgate_catalog::CatalogError;
 use headgate_database::DbError;
+use headgate_events::EventsError;
 use headgate_lake::LakeError;
 use headgate_metering::MeteringError;
 use headgate_types::{Coded, ErrorKind, FieldError};
@@ -37,6 +38,9 @@ pub enum EngineFault {
     /// The lake refused or failed.
     #[error(transparent)]
     Lake(#[from] LakeError),
+    /// The outbox failed.
+    #[error(transparent)]
+    Events(#[from] EventsError),
     /// Metering refused or failed.
     #[error(transparent)]
     Metering(#[from] MeteringError),
@@ -60,6 +64,7 @@ impl Coded for EngineFault {
             Self::Database(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Lake(error) => error.kind(),
+            Self::Events(error) => error.kind(),
             Self::Metering(error) => error.kind(),
             Self::Invariant(_) | Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => ErrorKind::Internal,
         }
@@ -73,6 +78,7 @@ impl Coded for EngineFault {
             Self::Database(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Lake(error) => error.code(),
+            Self::Events(error) => error.code(),
             Self::Metering(error) => error.code(),
             Self::Invariant(_) => "engine_invariant",
             Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => "engine_failed",
@@ -93,6 +99,7 @@ impl Coded for EngineFault {
             Self::Database(error) => error.retry_after(),
             Self::Catalog(error) => error.retry_after(),
             Self::Lake(error) => error.retry_after(),
+            Self::Events(error) => error.retry_after(),
             Self::Metering(error) => error.retry_after(),
             _ => None,
         }

@@ -29,6 +29,8 @@ use crate::technology::{Delivery, Flush, Sink, SinkError};
 
 /// Ranges without any record in scope are booked together once they are this long.
 const EMPTY_RANGE: u64 = 50_000;
+/// Failures in a row after which the owner is told: about six seconds of pauses.
+const DEGRADED: u32 = 5;
 /// How often a sink that collects is asked to publish what is old enough.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -135,6 +137,12 @@ impl Worker {
             Lane::Backfill => self.terms.lanes.backfill,
             Lane::Replay => false,
         }
+    }
+
+    /// Whether deliveries have been failing for some seconds, not just once.
+    #[must_use]
+    pub const fn degraded(&self) -> bool {
+        self.breaker.failures() >= DEGRADED
     }
 
     /// Whether the quota is used up.

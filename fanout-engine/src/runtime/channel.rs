@@ -346,6 +346,7 @@ impl ChannelTask {
             Turn::Moved => None,
         };
         let (over_quota, error) = (worker.over_quota(), worker.last_error.clone());
+        let degraded = worker.degraded();
         let throttled = u64::try_from(worker.throttled.as_millis()).unwrap_or(u64::MAX);
         let before = self.observed.lock().conditions();
         self.observe(|observed| {
@@ -356,6 +357,7 @@ impl ChannelTask {
             observed.syncing = wanted.lanes.live.then(|| halted.map_or(Ok(()), Err));
             observed.over_quota = over_quota;
             observed.last_error = error;
+            observed.degraded = degraded;
             observed.throttled_ms = throttled;
             observed.stored_bytes = stored_bytes.unwrap_or(observed.stored_bytes);
             observed.idle_at = idle_at;

@@ -7,14 +7,14 @@
 mod channel;
 mod load;
 mod observed;
+mod report;
 mod wanted;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_catalog::CatalogError;
-use headgate_catalog::channels::{self, ChannelHead, NewCondition};
+use headgate_catalog::channels::{self, ChannelHead};
 use headgate_database::Db;
 use headgate_types::channel::{ChannelState, ConditionType, Direction};
 use headgate_types::engine::ChannelStatistics;
@@ -53,6 +53,8 @@ struct Running {
     observed: SharedObserved,
     written: Vec<Reading>,
     generation: u64,
+    /// Whether its owner was told that deliveries fail.
+    degraded: bool,
     task: JoinHandle<()>,
 }
 
@@ -164,7 +166,7 @@ impl Runtime {
         let (sender, receiver) = watch::channel(wanted);
         let task = ChannelTask::new(self.surroundings.clone(), receiver, Arc::clone(&observed));
         let task = tokio::spawn(task.run(self.tasks.clone()));
-        let running = Running { head, wanted: sender, observed, written: Vec::new(), generation: 0, task };
+        let running = Running { head, wanted: sender, observed, written: Vec::new(), generation: 0, degraded: false, task };
         all.insert(head.id, running);
     }
 
@@ -187,49 +189,6 @@ impl Runtime {
                 tracing::error!(%error, "a channel's task ended badly");
             }
         }
-    }
-
-    /// Writes what changed of the conditions.
-    async fn write_observed(&self) -> Result<(), EngineFault> {
-        let changed: Vec<(ChannelHead, Vec<Reading>, Vec<Reading>, Option<u64>)> = {
-            let running = self.running.lock();
-            let changed = running.values().filter_map(|running| {
-                let observed = running.observed.lock();
-                let readings = observed.conditions();
-                let news: Vec<Reading> =
-                    readings.iter().filter(|reading| !running.written.contains(reading)).cloned().collect();
-                let generation = (observed.generation > running.generation).then_some(observed.generation);
-                (!news.is_empty() || generation.is_some()).then_some((running.head, readings, news, generation))
-            });
-            changed.collect()
-        };
-        for (head, readings, news, generation) in changed {
-            let mut tx = self.control.platform().await?;
-            tx.act_for(head.tenant).await?;
-            let now = self.surroundings.context.clock.now();
-            let written = async {
-                for reading in &news {
-                    let new = NewCondition {
-                        condition: reading.condition,
-                        status: reading.status,
-                        reason: reading.reason,
-                        message: &reading.message,
-                    };
-                    channels::set_condition(&mut tx, head.tenant, head.id, new, now).await?;
-                }
-                if let Some(generation) = generation {
-                    channels::set_observed(&mut tx, head.tenant, head.id, generation).await?;
-                }
-                Ok::<_, CatalogError>(())
-            };
-            written.await?;
-            tx.commit().await?;
-            if let Some(running) = self.running.lock().get_mut(&head.id) {
-                running.written = readings;
-                running.generation = generation.unwrap_or(running.generation);
-            }
-        }
-        Ok(())
     }
 
     /// What is observed of a channel; `None` when it is not run here.

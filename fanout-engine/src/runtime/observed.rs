@@ -34,6 +34,8 @@ pub struct Observed {
     pub drained: bool,
     /// The last failure with its fix, while it lasts.
     pub last_error: Option<String>,
+    /// Whether deliveries have been failing for a while.
+    pub degraded: bool,
     /// Milliseconds spent waiting for the size's rate.
     pub throttled_ms: u64,
     /// Bytes in the resource.

@@ -7,6 +7,8 @@
 mod contract;
 mod problem;
 mod served;
+#[cfg(test)]
+mod tests;
 
 pub mod api;
 pub mod stream;

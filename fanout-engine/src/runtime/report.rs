@@ -1,0 +1,83 @@
+//! Writing what is observed of channels into the catalog, and telling their owners.
+
+use headgate_catalog::channels::{self, ChannelHead, NewCondition};
+use headgate_events::{EventType, NewEvent};
+use serde_json::json;
+
+use super::Runtime;
+use super::observed::Reading;
+use crate::error::EngineFault;
+
+/// What changed of one channel since it was last written.
+struct News {
+    head: ChannelHead,
+    /// Every condition as it reads now.
+    readings: Vec<Reading>,
+    /// Those of them that differ.
+    changed: Vec<Reading>,
+    generation: Option<u64>,
+    /// Deliveries began to fail, for this reason.
+    degraded: Option<String>,
+}
+
+impl Runtime {
+    /// Writes what changed.
+    pub(super) async fn write_observed(&self) -> Result<(), EngineFault> {
+        for news in self.news() {
+            // One channel whose row cannot be written must not keep the others waiting.
+            if let Err(error) = self.write(&news).await {
+                tracing::warn!(channel = %news.head.id, %error, "failed to write what is observed; will retry");
+                continue;
+            }
+            if let Some(running) = self.running.lock().get_mut(&news.head.id) {
+                running.written = news.readings;
+                running.generation = news.generation.unwrap_or(running.generation);
+                running.degraded |= news.degraded.is_some();
+            }
+        }
+        Ok(())
+    }
+
+    fn news(&self) -> Vec<News> {
+        let mut all = self.running.lock();
+        let news = all.values_mut().filter_map(|running| {
+            let observed = running.observed.lock();
+            let readings = observed.conditions();
+            let changed: Vec<_> =
+                readings.iter().filter(|reading| !running.written.contains(reading)).cloned().collect();
+            let generation = (observed.generation > running.generation).then_some(observed.generation);
+            running.degraded &= observed.degraded;
+            let reason = || observed.last_error.clone().unwrap_or_default();
+            let degraded = (observed.degraded && !running.degraded).then(reason);
+            let any = !changed.is_empty() || generation.is_some() || degraded.is_some();
+            any.then_some(News { head: running.head, readings, changed, generation, degraded })
+        });
+        news.collect()
+    }
+
+    async fn write(&self, news: &News) -> Result<(), EngineFault> {
+        let (tenant, channel) = (news.head.tenant, news.head.id);
+        let clock = &self.surroundings.context.clock;
+        let mut tx = self.control.platform().await?;
+        tx.act_for(tenant).await?;
+        for reading in &news.changed {
+            let new = NewCondition {
+                condition: reading.condition,
+                status: reading.status,
+                reason: reading.reason,
+                message: &reading.message,
+            };
+            channels::set_condition(&mut tx, tenant, channel, new, clock.now()).await?;
+        }
+        if let Some(generation) = news.generation {
+            channels::set_observed(&mut tx, tenant, channel, generation).await?;
+        }
+        if let Some(reason) = &news.degraded {
+            let data = json!({"channel": channel, "reason": reason});
+            let event = NewEvent::new(tenant, EventType::DeliveryDegraded, channel, data);
+            headgate_events::emit(&mut tx, clock, event).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
