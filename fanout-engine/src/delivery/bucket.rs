@@ -111,7 +111,7 @@ mod tests {
         throttle.take(1_000, 10);
         assert!(throttle.wait(start) > Duration::ZERO);
         assert_eq!(throttle.wait(start + Duration::from_millis(20)), Duration::ZERO);
-        assert_eq!(throttle.fitting([10; 5_000].into_iter()), 1);
+        assert_eq!(throttle.fitting([10; 5_000].into_iter()), 2);
         // What passed all the same is paid for afterwards.
         throttle.take(10_000, 10);
         let wait = throttle.wait(start + Duration::from_millis(20));

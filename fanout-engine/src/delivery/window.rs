@@ -82,13 +82,17 @@ impl Window {
         let mut delivery = Delivery { flow, after: self.after, to: self.after, parts: Vec::new(), repeated };
         let mut left = records;
         for part in &self.parts {
-            if left == 0 {
+            let rows = part.rows.start..part.rows.end.min(part.rows.start + left);
+            if rows.is_empty() {
                 return delivery;
             }
-            let rows = part.rows.start..part.rows.end.min(part.rows.start + left);
             left -= rows.len();
-            delivery.to = if rows.end == part.rows.end { part.to } else { part.encoded.offset(rows.end - 1) };
+            let whole = rows.end == part.rows.end;
+            delivery.to = if whole { part.to } else { part.encoded.offset(rows.end - 1) };
             delivery.parts.push(Slice { encoded: Arc::clone(&part.encoded), rows });
+            if !whole {
+                return delivery;
+            }
         }
         delivery.to = self.to;
         delivery
@@ -113,6 +117,44 @@ impl Window {
                 break;
             }
             self.parts.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::testing::sensors;
+    use headgate_types::channel::Lane;
+    use headgate_types::schema::ElementKind;
+    use serde_json::json;
+
+    #[test]
+    fn deliveries_of_any_size_tile_the_window() {
+        let element = sensors(ElementKind::Events);
+        let flow = FlowKey { element: element.id, lane: Lane::Live };
+        let plan = element.plan("site = 'in'");
+        for size in 1..12 {
+            let mut window = Window::new(0);
+            for first in [1_u64, 11, 21] {
+                // Every third record is in scope; the last range has none.
+                let site = |id: u64| if id % 3 == 0 && first < 21 { "in" } else { "out" };
+                let rows: Vec<_> = (first..first + 10).map(|id| json!({"id": id, "site": site(id)})).collect();
+                window.push(Arc::new(plan.encode(&element.rows(first, &rows)).unwrap()), first + 9);
+            }
+            assert_eq!(window.sizes().count(), window.records());
+            let (mut seen, mut after) = (Vec::new(), 0);
+            while window.records() > 0 {
+                let delivery = window.delivery(flow, size, false);
+                assert_eq!(delivery.after, after);
+                assert!(delivery.len() <= size && !delivery.is_empty());
+                seen.extend(delivery.rows().map(|(encoded, row)| encoded.offset(row)));
+                assert!(seen.last().is_some_and(|last| *last <= delivery.to));
+                after = delivery.to;
+                window.advance(after);
+            }
+            assert_eq!(seen, [3, 6, 9, 12, 15, 18], "{size}");
+            assert_eq!((window.after(), window.to(), window.bytes()), (30, 30, 0));
         }
     }
 }

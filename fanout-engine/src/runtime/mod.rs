@@ -166,7 +166,8 @@ impl Runtime {
         let (sender, receiver) = watch::channel(wanted);
         let task = ChannelTask::new(self.surroundings.clone(), receiver, Arc::clone(&observed));
         let task = tokio::spawn(task.run(self.tasks.clone()));
-        let running = Running { head, wanted: sender, observed, written: Vec::new(), generation: 0, degraded: false, task };
+        let running =
+            Running { head, wanted: sender, observed, written: Vec::new(), generation: 0, degraded: false, task };
         all.insert(head.id, running);
     }
 
