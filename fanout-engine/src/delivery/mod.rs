@@ -25,7 +25,7 @@ mod worker;
 use std::time::Duration;
 
 use headgate_database::{Db, DbError};
-use headgate_lake::{Lake, LakeError};
+use headgate_lake::{Fenced, Lake, LakeError};
 use headgate_types::SharedClock;
 
 use crate::shape::{PlanCache, ShapeError};
@@ -49,6 +49,26 @@ pub struct Context {
     pub clock: SharedClock,
     /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one.
     pub usage_span: Duration,
+}
+
+/// Holds every log against the cursors over it (rule 5): one that is shorter, because a tail was lost
+/// or a file restored, goes on above the greatest cursor in a new epoch, or channels would take new
+/// records for old ones. To be called before anything is written to the logs.
+///
+/// # Errors
+/// When the books cannot be read or a log cannot be raised.
+pub async fn fence(data: &Db, lake: &Lake) -> Result<Vec<Fenced>, DeliveryError> {
+    let mut tx = data.read_platform().await?;
+    let seen = store::seen(&mut tx).await?;
+    drop(tx);
+    let mut fenced = Vec::new();
+    for (element, seen) in seen {
+        // Elements that were removed have no log any more.
+        if lake.log().head(element) < seen && lake.log().layout(element).is_ok() {
+            fenced.extend(lake.fence(element, seen).await?);
+        }
+    }
+    Ok(fenced)
 }
 
 /// Why a delivery did not happen. The worker pauses and tries again.

@@ -216,13 +216,16 @@ fn rows(rows: Vec<Row>) -> Result<Vec<FlowRow>, DbError> {
     rows.into_iter().map(FlowRow::try_from).collect()
 }
 
-/// The first offsets wanted by any flow of an element: the log and the tables must keep what lies
-/// behind the smallest.
-pub async fn floor(tx: &mut Tx, element: ElementId) -> Result<Option<u64>, DbError> {
-    let (least,): (Option<i64>,) = tx
-        .fetch_one("SELECT min(booked) FROM flows WHERE element_id = $1 AND finished_at IS NULL", args![element])
+/// The greatest offset any flow has seen, per element.
+pub async fn seen(tx: &mut Tx) -> Result<Vec<(ElementId, u64)>, DbError> {
+    let rows: Vec<(Uuid, i64)> = tx
+        .fetch_all(
+            "SELECT element_id, max(CASE WHEN starts_after > booked THEN starts_after ELSE booked END)
+               FROM flows GROUP BY element_id",
+            args![],
+        )
         .await?;
-    Ok(least.map(unsigned))
+    Ok(rows.into_iter().map(|(element, seen)| (element.into(), unsigned(seen))).collect())
 }
 
 /// Moves a flow from `before` to `after`, by compare-and-set on `booked` and the open range.

@@ -29,6 +29,7 @@ pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
 use wanted::{Mode, Wanted};
 
+use crate::delivery::fence;
 use crate::error::EngineFault;
 
 /// Looks at the catalog this often even when nobody woke it.
@@ -75,6 +76,13 @@ impl Runtime {
 
     /// Reconciles until the process stops, then ends every channel's task and waits for it.
     pub async fn run(&self, shutdown: CancellationToken) {
+        while let Err(error) = fence(&self.surroundings.context.data, &self.surroundings.context.lake).await {
+            tracing::warn!(%error, "failed to hold the logs against the books; nothing is delivered before");
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
         while !shutdown.is_cancelled() {
             if let Err(error) = self.reconcile().await {
                 tracing::warn!(%error, "failed to reconcile channels; will retry");

@@ -13,7 +13,7 @@ use headgate_types::timing::{OnExceed, Quota, QuotaPeriod, Timing};
 
 use super::bench::{Bench, settle};
 use super::target::Target;
-use crate::delivery::{DeliveryError, Turn, Waiting, refusals};
+use crate::delivery::{DeliveryError, Turn, Waiting, fence, refusals};
 
 #[tokio::test]
 async fn history_and_live_meet_without_gap_or_double_while_data_keeps_arriving() {
@@ -248,5 +248,26 @@ async fn the_books_carry_the_checksum_of_what_arrived() {
             (0..encoded.len()).for_each(|row| expected.add(encoded.json(row)));
         }
         assert_eq!(bench.row(Lane::Live).await.totals.checksum, expected, "{}", db.name);
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_tail_goes_on_above_every_cursor() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(&db, ElementKind::Events).await;
+        bench.append(1..=3).await;
+        bench.pin(false).await;
+        let mut tx = db.data.platform().await.unwrap();
+        tx.act_for(bench.tenant).await.unwrap();
+        // The books of a log that had reached 10 before it was restored from an older copy.
+        tx.execute("UPDATE flows SET booked = 10", headgate_database::args![]).await.unwrap();
+        tx.commit().await.unwrap();
+        let fenced = fence(&db.data, &bench.context.lake).await.unwrap();
+        assert_eq!(fenced.iter().map(|fenced| (fenced.head, fenced.seen)).collect::<Vec<_>>(), [(3, 10)]);
+        assert!(fence(&db.data, &bench.context.lake).await.unwrap().is_empty(), "{}", db.name);
+        bench.append([99]).await;
+        let target = Arc::new(Target::default());
+        settle(&mut bench.worker(&target).await).await;
+        assert_eq!(target.offsets(), [11], "{}", db.name);
     }
 }
