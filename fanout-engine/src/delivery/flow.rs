@@ -26,6 +26,9 @@ const PULL_BYTES: usize = 4 << 20;
 /// Records that make a window full enough.
 const FULL_RECORDS: usize = 20_000;
 
+/// A snapshot being read.
+type Batches = BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>;
+
 /// What can stop a flow before it reaches a sink.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowError {
@@ -51,7 +54,7 @@ pub struct Flow {
     /// What the price of its records depends on.
     pub dims: Dims,
     /// Behind a lock only because a stream cannot be shared between threads; nobody waits for it.
-    snapshot: Mutex<Option<BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>>>,
+    snapshot: Mutex<Option<Batches>>,
     unsettled: VecDeque<Settled>,
     /// When the oldest record not yet delivered was committed.
     behind_since: Option<DateTime<Utc>>,
@@ -128,7 +131,7 @@ impl Flow {
         while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < PULL_BYTES as u64
         {
             let before = self.window.to();
-            if self.from_snapshot() {
+            if self.is_history_of_keyed() {
                 self.pull_snapshot(lake, shaper, end).await?;
             } else {
                 self.pull_log(lake, shaper, end).await?;
@@ -141,7 +144,7 @@ impl Flow {
     }
 
     /// The history of what is keyed is its live rows, not its changes (rule 14).
-    fn from_snapshot(&self) -> bool {
+    fn is_history_of_keyed(&self) -> bool {
         self.row.key.lane == Lane::Backfill && self.kind != ElementKind::Events
     }
 
@@ -172,7 +175,7 @@ impl Flow {
     }
 
     async fn shape(&mut self, shaper: &PlanCache, batch: &Arc<LakeBatch>, end: u64) -> Result<(), FlowError> {
-        let encoded = if self.from_snapshot() {
+        let encoded = if self.is_history_of_keyed() {
             // A snapshot belongs to one channel's beginning; sharing it would push the tail out of
             // the cache.
             let (plan, batch) = (Arc::clone(&self.plan), Arc::clone(batch));

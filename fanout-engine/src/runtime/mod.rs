@@ -8,6 +8,8 @@ mod channel;
 mod load;
 mod observed;
 mod report;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::collections::{HashMap, HashSet};

@@ -1,0 +1,280 @@
+//! A channel's life, seen from the catalog.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use headgate_access::outbound::{GuardedClient, OutboundPolicy};
+use headgate_catalog::channels::{self, PinnedSize};
+use headgate_catalog::{
+    ChannelSpec, Condition, ElementSpec, History, Lanes, Metadata, NewChannel, NewElement, OutSpec, elements,
+    subscriptions,
+};
+use headgate_database::testing::{TestDb, databases};
+use headgate_database::{Signal, Tx};
+use headgate_lake::{Lake, LakeConfig, NewCommit};
+use headgate_types::channel::{Binding, ChannelState, ConditionStatus, ConditionType};
+use headgate_types::model::OutputModel;
+use headgate_types::schema::ElementKind;
+use headgate_types::selection::SelectionItem;
+use headgate_types::{ChannelId, SharedClock, SystemClock, TenantId};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::{Runtime, Surroundings};
+use crate::delivery::limits::PLENTY;
+use crate::delivery::{Context, store};
+use crate::shape::PlanCache;
+use crate::shape::testing::{Element, sensors};
+use crate::technology::{Secrets, ServedChannels};
+
+#[derive(Debug)]
+struct NoSecrets;
+
+#[async_trait]
+impl Secrets for NoSecrets {
+    async fn signing_secrets(&self, _: ChannelId) -> Result<Vec<SecretString>, String> {
+        Ok(Vec::new())
+    }
+}
+
+struct Bench {
+    db: TestDb,
+    lake: Lake,
+    clock: SharedClock,
+    tenant: TenantId,
+    channel: ChannelId,
+    element: Element,
+    served: ServedChannels,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A published element with ten records, and a stream channel ordered over it.
+    async fn new(db: TestDb) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = SystemClock::shared();
+        let lake = Lake::open(LakeConfig::new(directory.path().join("lake")), Arc::clone(&clock)).await.unwrap();
+        let (tenant, channel) = (TenantId::new(), ChannelId::new());
+        let mut element = sensors(ElementKind::Events);
+        let now = clock.now();
+        let mut tx = db.control.tenant(tenant).await.unwrap();
+        let words = || "x".to_owned();
+        let spec = ElementSpec {
+            name: "sensors".to_owned(),
+            kind: element.kind,
+            metadata: Metadata {
+                context: words(),
+                source: words(),
+                format: words(),
+                what: words(),
+                identified_by: words(),
+                ..Metadata::default()
+            },
+            schema: element.schema.clone(),
+            facets: Default::default(),
+            nodes: Vec::new(),
+        };
+        elements::insert(&mut tx, &NewElement { id: element.id, tenant, spec }, now).await.unwrap();
+        elements::publish(&mut tx, tenant, element.id, now).await.unwrap();
+        element.schema_id = elements::schema(&mut tx, element.id).await.unwrap().id;
+        let data = vec![SelectionItem { element: Some(element.id), ..SelectionItem::default() }];
+        let scopes = subscriptions::resolve_selection(&mut tx, tenant, &data, &OutputModel::default()).await.unwrap();
+        let new = NewChannel {
+            id: channel,
+            tenant,
+            profile: "stream".to_owned(),
+            size: PinnedSize { size: "S".to_owned(), profile_revision: 1, limits: PLENTY },
+            name: "mine".to_owned(),
+            spec: ChannelSpec::Out(OutSpec { data, history: History::All, ..OutSpec::default() }),
+        };
+        channels::insert(&mut tx, &new, now).await.unwrap();
+        subscriptions::replace_scopes(&mut tx, tenant, channel, scopes, now).await.unwrap();
+        tx.commit().await.unwrap();
+        let bench = Self { db, lake, clock, tenant, channel, element, served: ServedChannels::default(), directory };
+        let layout = headgate_lake::ElementLayout {
+            element: bench.element.id,
+            kind: bench.element.kind,
+            schema_id: bench.element.schema_id,
+            schema: bench.element.schema.clone(),
+        };
+        bench.lake.register(layout).await.unwrap();
+        bench.append(1..=10).await;
+        bench
+    }
+
+    async fn append(&self, ids: impl IntoIterator<Item = u64>) {
+        let head = self.lake.log().head(self.element.id);
+        let rows: Vec<Value> = ids.into_iter().map(|id| json!({"id": id, "site": "a"})).collect();
+        let range = self.element.rows(head + 1, &rows);
+        let columns: Vec<usize> = (0..range.batch.num_columns() - 2).collect();
+        let commit = NewCommit {
+            element: self.element.id,
+            expected_head: head,
+            schema_id: self.element.schema_id,
+            batch: range.batch.project(&columns).unwrap(),
+            positions: Vec::new(),
+            side: Vec::new(),
+        };
+        self.lake.log().append(commit).await.unwrap();
+    }
+
+    fn runtime(&self) -> (Arc<Runtime>, CancellationToken, tokio::task::JoinHandle<()>) {
+        let cuts = watch::Sender::new(0);
+        let surroundings = Surroundings {
+            context: Context {
+                data: self.db.data.clone(),
+                lake: self.lake.clone(),
+                shaper: PlanCache::new(1 << 20),
+                clock: Arc::clone(&self.clock),
+                usage_span: Duration::from_secs(3_600),
+            },
+            served: self.served.clone(),
+            secrets: Arc::new(NoSecrets),
+            outbound: GuardedClient::new(OutboundPolicy::development()).unwrap(),
+            public_url: "http://127.0.0.1:7081".to_owned(),
+            changed: Signal::default(),
+            cuts: cuts.subscribe(),
+        };
+        let runtime = Arc::new(Runtime::new(self.db.control.clone(), surroundings, cuts, [7; 32]));
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn({
+            let (runtime, shutdown) = (Arc::clone(&runtime), shutdown.clone());
+            async move { runtime.run(shutdown).await }
+        });
+        (runtime, shutdown, task)
+    }
+
+    async fn provision(&self) {
+        let mut tx = self.db.control.tenant(self.tenant).await.unwrap();
+        let directory = self.directory.path().join("channel");
+        std::fs::create_dir_all(&directory).unwrap();
+        let binding = Binding { url: url::Url::from_directory_path(&directory).unwrap().into(), credential: None };
+        let now = self.clock.now();
+        channels::set_binding(&mut tx, self.tenant, self.channel, Some(&binding), now).await.unwrap();
+        let lanes = Lanes { live: true, backfill: true };
+        channels::set_lanes(&mut tx, self.tenant, self.channel, lanes, now).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn go(&self, from: ChannelState, to: ChannelState) {
+        let mut tx = self.db.control.tenant(self.tenant).await.unwrap();
+        channels::transition(&mut tx, self.tenant, self.channel, &[from], to, None, self.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    async fn condition(&self, wanted: ConditionType) -> Option<Condition> {
+        let mut tx: Tx = self.db.control.read_tenant(self.tenant).await.unwrap();
+        let all = channels::conditions(&mut tx, self.tenant, self.channel).await.unwrap();
+        all.into_iter().find(|found| found.condition == wanted)
+    }
+
+    async fn until(&self, wanted: ConditionType, status: ConditionStatus) -> Condition {
+        for _ in 0..2_000 {
+            if let Some(found) = self.condition(wanted).await.filter(|found| found.status == status) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{wanted} never got {status}: {:?}", self.condition(wanted).await);
+    }
+
+    /// What a client reads.
+    async fn read(&self) -> Vec<u64> {
+        let router = self.served.get(self.channel).unwrap().router;
+        let response = router.oneshot(Request::get("/records").body(Body::empty()).unwrap()).await.unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let lines = std::str::from_utf8(&body).unwrap().lines();
+        lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["data"]["id"].as_u64().unwrap()).collect()
+    }
+}
+
+async fn settled(runtime: &Runtime) {
+    for _ in 0..2_000 {
+        runtime.passed().await;
+        if runtime.idle() {
+            return;
+        }
+    }
+    panic!("the runtime does not come to rest");
+}
+
+#[tokio::test]
+async fn a_channel_is_served_filled_paused_resumed_and_drained_as_the_catalog_says() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let (runtime, shutdown, task) = bench.runtime();
+        settled(&runtime).await;
+        assert!(bench.served.get(bench.channel).is_none(), "nothing is served before it is provisioned");
+
+        bench.provision().await;
+        for wanted in [
+            ConditionType::Serving,
+            ConditionType::SchemaCompatible,
+            ConditionType::InitialLoadComplete,
+            ConditionType::Syncing,
+            ConditionType::QuotaOk,
+        ] {
+            bench.until(wanted, ConditionStatus::True).await;
+        }
+        bench.append([11, 12]).await;
+        settled(&runtime).await;
+        assert_eq!(bench.read().await, (1..=12).collect::<Vec<_>>(), "{}", bench.db.name);
+        let statistics = runtime.statistics(bench.channel).unwrap();
+        assert_eq!(statistics.flows.iter().map(|flow| flow.records).sum::<u64>(), 12);
+        assert!(statistics.flows.iter().all(|flow| flow.lag_records == 0));
+
+        bench.go(ChannelState::Provisioning, ChannelState::Active).await;
+        bench.go(ChannelState::Active, ChannelState::Paused).await;
+        let paused = bench.until(ConditionType::Syncing, ConditionStatus::False).await;
+        assert_eq!(paused.reason, "Paused");
+        bench.append([13]).await;
+        settled(&runtime).await;
+        assert_eq!(bench.read().await.len(), 12, "a paused channel serves what it has and gets nothing");
+        bench.go(ChannelState::Paused, ChannelState::Active).await;
+        bench.until(ConditionType::Syncing, ConditionStatus::True).await;
+        settled(&runtime).await;
+        assert_eq!(bench.read().await.len(), 13);
+
+        bench.go(ChannelState::Active, ChannelState::Deleting).await;
+        bench.until(ConditionType::Drained, ConditionStatus::True).await;
+        assert!(bench.served.get(bench.channel).is_none());
+        let mut tx = bench.db.data.read_platform().await.unwrap();
+        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 13, "the last usage is cut");
+        drop(tx);
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_the_channel_was() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        bench.provision().await;
+        let (runtime, shutdown, task) = bench.runtime();
+        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
+        settled(&runtime).await;
+        shutdown.cancel();
+        task.await.unwrap();
+        assert!(bench.served.get(bench.channel).is_none());
+
+        bench.append(11..=15).await;
+        let (runtime, shutdown, task) = bench.runtime();
+        settled(&runtime).await;
+        assert_eq!(bench.read().await, (1..=15).collect::<Vec<_>>(), "{}", bench.db.name);
+        runtime.cut_usage().await;
+        let mut tx = bench.db.data.read_platform().await.unwrap();
+        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 15);
+        drop(tx);
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
