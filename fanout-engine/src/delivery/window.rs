@@ -138,7 +138,7 @@ mod tests {
             let mut window = Window::new(0);
             for first in [1_u64, 11, 21] {
                 // Every third record is in scope; the last range has none.
-                let site = |id: u64| if id % 3 == 0 && first < 21 { "in" } else { "out" };
+                let site = |id: u64| if id.is_multiple_of(3) && first < 21 { "in" } else { "out" };
                 let rows: Vec<_> = (first..first + 10).map(|id| json!({"id": id, "site": site(id)})).collect();
                 window.push(Arc::new(plan.encode(&element.rows(first, &rows)).unwrap()), first + 9);
             }
