@@ -270,6 +270,20 @@ pub(crate) async fn due(tx: &mut Tx, now: DateTime<Utc>, limit: u32) -> Result<V
     .await
 }
 
+/// When the next order is due whose channel nobody works on.
+pub(crate) async fn next_due(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, DbError> {
+    let (next,): (Option<DateTime<Utc>>,) = tx
+        .fetch_one(
+            "SELECT MIN(o.run_at) FROM orders o
+             WHERE o.state IN ('PENDING', 'RUNNING') AND NOT EXISTS (
+                 SELECT 1 FROM order_leases l
+                 WHERE l.tenant_id = o.tenant_id AND l.channel_id = o.channel_id AND l.until > $1)",
+            args![now],
+        )
+        .await?;
+    Ok(next)
+}
+
 /// What a save writes into an order's row.
 #[derive(Debug)]
 pub(crate) struct Save<'a> {

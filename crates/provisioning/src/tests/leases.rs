@@ -123,6 +123,12 @@ async fn a_running_worker_finishes_its_step_and_ends_at_shutdown() {
     while world.order(order.id).await.step != Some(StepName::Serve) {
         tokio::task::yield_now().await;
     }
+    // The order waits for the engine; nobody wakes the worker when its time has come.
+    while world.order(order.id).await.step == Some(StepName::Serve) {
+        world.engine.turn().await;
+        world.clock.advance(chrono::TimeDelta::seconds(1));
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     shutdown.cancel();
     running.await.unwrap();
 }

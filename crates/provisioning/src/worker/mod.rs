@@ -21,7 +21,11 @@ use url::Url;
 use crate::driver::Driver;
 use crate::error::OrderError;
 use crate::failpoint::{Killed, NoFailpoints, SharedFailpoints};
+use crate::orders::store;
 use crate::profiles::Profiles;
+
+/// What keeps a worker from asking in a circle when another was faster.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How the worker behaves.
 #[derive(Debug, Clone)]
@@ -158,16 +162,28 @@ impl Worker {
 
     async fn run_as(&self, owner: &str, shutdown: &CancellationToken) {
         while !shutdown.is_cancelled() {
-            match self.turn(owner).await {
+            let pause = match self.turn(owner).await {
                 Ok(Turned::Worked) => continue,
-                Ok(Turned::Idle) => {}
-                Err(error) => tracing::error!(%error, owner, "failed to carry an order out; it is taken up again"),
-            }
+                Ok(Turned::Idle) => self.until_next().await.unwrap_or(self.parts.config.poll),
+                Err(error) => {
+                    tracing::error!(%error, owner, "failed to carry an order out; it is taken up again");
+                    self.parts.config.poll
+                }
+            };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = self.parts.signal.wait(self.parts.config.poll) => {}
+                () = self.parts.signal.wait(pause) => {}
             }
         }
+    }
+
+    /// How long nothing is due, at most until the next look.
+    async fn until_next(&self) -> Result<Duration, DbError> {
+        let now = self.parts.clock.now();
+        let mut tx = self.parts.control.read_platform().await?;
+        let next = store::next_due(&mut tx, now).await?;
+        let wait = next.map_or(self.parts.config.poll, |next| (next - now).to_std().unwrap_or_default());
+        Ok(wait.clamp(SHORTEST_PAUSE.min(self.parts.config.poll), self.parts.config.poll))
     }
 
     /// Takes one step of one order, if one is due.

@@ -123,6 +123,10 @@ impl Worker {
         lease::hold(&mut tx, &turn.lease, self.parts.clock.now()).await?;
         tx.commit().await?;
         self.failpoints.reach(Failpoint::Step(phase, turn.step, Moment::Saved))?;
+        if recorded && turn.order.state.is_final() {
+            let (order, channel, kind) = (turn.order.id, turn.order.channel, turn.order.kind());
+            tracing::info!(%order, %channel, %kind, state = %turn.order.state, "an order is over");
+        }
         if turn.step == StepName::Publish {
             self.refresh_selections().await?;
         }
