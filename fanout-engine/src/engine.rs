@@ -219,11 +219,12 @@ impl headgate_types::engine::Engine for Engine {
     }
 
     async fn check_input(&self, request: CheckInput) -> Result<Vec<FieldError>, EngineError> {
-        Ok(crate::conform::check_input(&request))
+        Ok(crate::conform::check(request.kind, &request.schema, &request.model))
     }
 
     async fn infer_schema(&self, request: InferSchema) -> Result<InferredSchema, EngineError> {
-        crate::conform::infer_schema(request).await.map_err(|error| EngineError::from(&error))
+        let inferred = tokio::task::spawn_blocking(move || crate::conform::infer(&request)).await;
+        inferred.map_err(|_| fault(EngineFault::Closing))?.map_err(fault)
     }
 
     async fn channel_statistics(&self, channel: ChannelId) -> Result<ChannelStatistics, EngineError> {
@@ -254,7 +255,7 @@ impl headgate_types::engine::Engine for Engine {
             return Ok(refused);
         }
         drop(tx);
-        self.0.deps.ingest.list_dead_letters(request).await.map_err(|error| EngineError::from(&error))
+        self.0.deps.ingest.list_dead_letters(&request).await.map_err(|error| EngineError::from(&error))
     }
 
     async fn dead_letter(&self, tenant: TenantId, id: DeadLetterId) -> Result<DeadLetter, EngineError> {

@@ -13,12 +13,17 @@
 
 pub mod conform;
 pub mod delivery;
+mod engine;
 mod error;
+pub mod ingest;
 pub mod internal;
+pub mod listener;
+pub mod projection;
 pub mod runtime;
 pub mod shape;
 pub mod statistics;
 pub mod technology;
 pub mod units;
 
+pub use engine::{Engine, EngineConfig, EngineDeps, books};
 pub use error::EngineFault;

@@ -1,1 +1,12 @@
+//! Tests of the whole product, and of the house.
 
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a test panics to fail; client modules are shared with the demo, which uses all of them"
+)]
+
+mod demo;
+mod harness;
+mod real_data;
+mod tidy;

@@ -22,7 +22,8 @@ pub use list::{ChannelFilter, list};
 pub use spec::{ChannelSpec, FeedSpec, History, InSpec, MAX_FEEDS, MAX_SELECTION, OutSpec, PinnedSize, SpecChange};
 pub use state::{ALLOWED, is_allowed};
 pub use store::{
-    apply_spec, count_open, desired, find, get, heads, insert, occupied_since, set_binding, set_observed, touch, transition,
+    apply_spec, count_open, desired, find, get, heads, insert, occupied_since, set_binding, set_observed, touch,
+    transition,
 };
 pub(crate) use store::{lock, set_follows};
 

@@ -41,10 +41,22 @@ pub const PAGES: &[ErrorPage] = &[
         "Send less at once; `detail` names the limit in bytes.",
     ),
     ErrorPage::new(
+        "channel_deleting",
+        Conflict,
+        "The channel is being deleted and takes nothing any more.",
+        "Order another channel.",
+    ),
+    ErrorPage::new(
         "channel_not_found",
         NotFound,
         "There is no such channel, or not for this key.",
         "Check the address and the key.",
+    ),
+    ErrorPage::new(
+        "channel_paused",
+        Conflict,
+        "The channel takes nothing now: its owner paused it, or the platform suspended it.",
+        "Resume the channel, or see its `status.reason`; then send the payload again.",
     ),
     ErrorPage::new(
         "channel_quota_exceeded",
@@ -147,6 +159,12 @@ pub const PAGES: &[ErrorPage] = &[
         Gone,
         "Events after the place you named were removed because of their age.",
         "Start again without `after`, and look at the state of your channels and orders for what you missed.",
+    ),
+    ErrorPage::new(
+        "feed_not_found",
+        NotFound,
+        "The data-in channel has no feed of this name; the answer lists those it has.",
+        "Correct the last segment of the address.",
     ),
     ErrorPage::new(
         "feed_refused",
@@ -316,6 +334,12 @@ pub const PAGES: &[ErrorPage] = &[
         "The path exists, but not with this method.",
         "Use one of the methods in the `Allow` header.",
     ),
+    ErrorPage::new(
+        "model_incompatible",
+        Unprocessable,
+        "The input model of a feed does not fit the schema of its element.",
+        "Correct the places that the answer names.",
+    ),
     ErrorPage::new("name_taken", Conflict, "Another object of yours has this name.", "Choose another name."),
     ErrorPage::new(
         "node_refused",
@@ -406,6 +430,12 @@ pub const PAGES: &[ErrorPage] = &[
         TooManyRequests,
         "The client, or its tenant as a whole, sends requests faster than its limit.",
         "Wait for `Retry-After` seconds; `RateLimit` and `RateLimit-Policy` on every answer tell what is left.",
+    ),
+    ErrorPage::new(
+        "receipt_not_found",
+        NotFound,
+        "The data-in channel has no such receipt.",
+        "Use the receipt from the `202` answer, with the same channel.",
     ),
     ErrorPage::new(
         "record_not_found",
@@ -557,6 +587,18 @@ pub const PAGES: &[ErrorPage] = &[
         Unprocessable,
         "There is no such size, or the channel profile is not offered in it.",
         "Choose one from `/v1/channel-profiles`.",
+    ),
+    ErrorPage::new(
+        "unsupported_content_encoding",
+        UnsupportedMediaType,
+        "The payload's content encoding is not one that feeds take.",
+        "Send `gzip`, `zstd` or no `Content-Encoding`.",
+    ),
+    ErrorPage::new(
+        "unsupported_content_type",
+        UnsupportedMediaType,
+        "The payload's content type is not one that feeds take.",
+        "Send `application/json`, `application/x-ndjson` or `text/csv`.",
     ),
     ErrorPage::new(
         "unsupported_media_type",

@@ -11,6 +11,15 @@ use crate::error::AccessError;
 use crate::scopes::Scopes;
 use crate::tenants::{self, PLATFORM};
 
+/// Whether nothing was ever sealed in this database, so that a new master key may be made.
+///
+/// # Errors
+/// When the database fails.
+pub async fn is_fresh(tx: &mut Tx) -> Result<bool, AccessError> {
+    let (keys,): (i64,) = tx.fetch_one("SELECT count(*) FROM signing_keys", Vec::new()).await?;
+    Ok(keys == 0)
+}
+
 impl Access {
     /// Creates the first administrator when there never was one; none otherwise. Whoever calls it
     /// commits, then shows the secret: it exists nowhere else.

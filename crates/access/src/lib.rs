@@ -26,6 +26,7 @@ mod tests;
 mod text;
 
 pub use access::{Access, AccessConfig};
+pub use bootstrap::is_fresh;
 pub use caller::{AdminCaller, Principal, TenantCaller};
 pub use credentials::{Credential, CredentialKind, CredentialState, Issued, Revealed, VerifiedKey};
 pub use envelope::{Envelope, MasterKey};

@@ -1,1 +1,73 @@
-fn main() {}
+//! The one binary: configuration, telemetry, wiring, roles, command line. It knows every crate and
+//! no business rule.
+
+mod cli;
+mod config;
+mod demo;
+mod directory;
+mod listen;
+mod maintenance;
+mod serve;
+mod telemetry;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use cli::{AuditCommand, Cli, Command, ServeArguments, UsageCommand};
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    // Two providers end up linked; without a choice the first TLS connection panics.
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "nobody installs a provider before main");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime")?;
+    runtime.block_on(run(cli.command))
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(arguments) => run_server(arguments).await,
+        Command::Demo(arguments) => {
+            telemetry::start_logging(false, Some("warn"));
+            demo::run(arguments).await
+        }
+        Command::Migrate(arguments) => maintenance::migrate(arguments.settings()?.resolve()?).await,
+        Command::Openapi { output } => maintenance::openapi(output.as_deref()),
+        Command::Usage(UsageCommand::Reconcile(arguments)) => {
+            maintenance::reconcile(arguments.settings()?.resolve()?).await
+        }
+        Command::Audit(AuditCommand::Verify(arguments)) => {
+            maintenance::verify_audit(arguments.settings()?.resolve()?).await
+        }
+    }
+}
+
+async fn run_server(arguments: ServeArguments) -> Result<()> {
+    let settings = arguments.settings()?;
+    telemetry::start_logging(settings.log_json.unwrap_or(false), None);
+    let mut running = serve::start(settings.resolve()?).await?;
+    announce(&running);
+    let failed = tokio::select! {
+        () = serve::until_asked_to_stop() => None,
+        error = running.failed() => Some(error),
+    };
+    tracing::info!("stopping");
+    let stopped = running.stop().await;
+    failed.map_or(stopped, Err)
+}
+
+/// What a person or a script that started the server needs to know.
+#[expect(clippy::print_stdout, reason = "the answer to whoever started the server")]
+fn announce(running: &serve::Running) {
+    println!("control        {}", running.control_url);
+    println!("data           {}", running.data_url);
+    println!("internal       {}", running.internal_url);
+    println!("docs           {}/docs", running.control_url);
+    if let Some((client_id, client_secret)) = &running.admin {
+        println!("\nThe first administrator. The secret is shown this once:");
+        println!("client_id      {client_id}");
+        println!("client_secret  {client_secret}\n");
+    }
+    println!("ready");
+}

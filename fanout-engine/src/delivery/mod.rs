@@ -32,6 +32,7 @@ use crate::shape::{PlanCache, ShapeError};
 use crate::technology::SinkError;
 
 pub use accounts::cut as cut_usage;
+pub(crate) use bucket::Throttle;
 pub use flow::Flow;
 pub use ticks::Ticks;
 pub use worker::{Terms, Turn, Waiting, Worker};

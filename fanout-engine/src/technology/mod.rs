@@ -11,6 +11,8 @@ mod served;
 mod tests;
 
 pub mod api;
+pub mod file;
+pub mod http;
 pub mod stream;
 pub mod webhook;
 
@@ -24,7 +26,7 @@ pub use served::{Served, ServedChannels};
 use headgate_types::technology::TechnologyDescriptor;
 
 /// Every technology. The only place that lists them.
-pub static REGISTRY: &[&dyn Technology] = &[&api::Api, &stream::Stream, &webhook::Webhook];
+pub static REGISTRY: &[&dyn Technology] = &[&http::Http, &api::Api, &file::File, &stream::Stream, &webhook::Webhook];
 
 /// The technology with this key or alias.
 #[must_use]

@@ -221,7 +221,11 @@ pub async fn verify(tx: &mut Tx, tenant: TenantId) -> Result<AuditReport, Access
     Ok(AuditReport { intact, broken_at: (!complete).then_some(intact.min(head) + 1) })
 }
 
-pub(crate) async fn tenants(tx: &mut Tx) -> Result<Vec<TenantId>, AccessError> {
+/// The tenants that have a chain, in a transaction of the platform.
+///
+/// # Errors
+/// When the database fails.
+pub async fn tenants(tx: &mut Tx) -> Result<Vec<TenantId>, AccessError> {
     Ok(store::tenants(tx).await?)
 }
 

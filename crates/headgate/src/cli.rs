@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Settings;
+
+/// Multi-tenant data distribution: tenants pick data from a catalog, order channels in sizes, and
+/// get every new record in them, metered to the byte.
+///
+/// Start with `headgate demo`: it runs the whole product on data it makes itself and tells you
+/// where to look. Then `headgate serve`, open http://127.0.0.1:7400/docs and authorize with the
+/// admin credential it printed.
+#[derive(Debug, Parser)]
+#[command(name = "headgate", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the platform
+    ///
+    /// On an empty data directory it prints one admin credential, once. Every flag can also be an
+    /// environment variable or a line of the configuration file.
+    ///
+    ///   headgate serve
+    ///   headgate serve --data-dir /var/lib/headgate --database-url postgres://headgate@db/headgate
+    ///   headgate serve --roles engine --database-url … --internal-listen 127.0.0.1:7402
+    #[command(verbatim_doc_comment)]
+    Serve(ServeArguments),
+    /// Shows the whole product on a temporary data directory
+    ///
+    /// Two tenants, one provider feed, one channel of each kind with a model and size of its own;
+    /// history, then live data; every channel read back as a client would and compared.
+    ///
+    ///   headgate demo
+    ///   headgate demo --exit --json result.json
+    ///   headgate demo --input readings.csv --format csv
+    #[command(verbatim_doc_comment)]
+    Demo(DemoArguments),
+    /// Brings the tables up to date and ends
+    Migrate(ServeArguments),
+    /// Prints the OpenAPI document of the control API
+    Openapi {
+        /// Writes it there instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Usage and bills
+    #[command(subcommand)]
+    Usage(UsageCommand),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UsageCommand {
+    /// Proves that usage equals deliveries, or names the first difference
+    Reconcile(ServeArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Proves that no audit row was changed or removed, or names the first that was
+    Verify(ServeArguments),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArguments {
+    /// Configuration file (TOML; the names of the flags with underscores)
+    #[arg(long, env = "HEADGATE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl ServeArguments {
+    /// Flags and environment over the file.
+    pub fn settings(self) -> anyhow::Result<Settings> {
+        let file = self.config.as_deref().map(Settings::from_file).transpose()?.unwrap_or_default();
+        Ok(self.settings.over(file))
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DemoArguments {
+    /// Ends after the verification; the exit status is 0 only if every channel agrees
+    #[arg(long)]
+    pub exit: bool,
+    /// Writes the result there as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Uses this file instead of generated sensor readings
+    #[arg(long, value_name = "FILE", requires = "format")]
+    pub input: Option<PathBuf>,
+    /// The format of --input
+    #[arg(long, value_enum, requires = "input")]
+    pub format: Option<InputFormat>,
+    /// Records to generate when there is no --input; a fifth of them arrive live
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
+    pub rows: usize,
+    /// Uses these ports from this one on instead of free ones
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// PostgreSQL instead of the embedded SQLite
+    #[arg(long, env = "HEADGATE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// RFC 4180 with a header row
+    Csv,
+    /// One JSON object per line
+    Ndjson,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

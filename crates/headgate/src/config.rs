@@ -1,0 +1,230 @@
+//! Settings: flags win over the environment, the environment over the file, the file over the
+//! defaults. One struct serves all four, so a setting cannot exist in one place only.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+
+/// What `headgate serve` can be told.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Folder for everything that is kept: databases, landing zone, log, lake, channels, keys
+    #[arg(long, env = "HEADGATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// PostgreSQL instead of the embedded SQLite: postgres://user:password@host/database
+    #[arg(long, env = "HEADGATE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Where the control API listens [default: 127.0.0.1:7400]
+    #[arg(long, env = "HEADGATE_CONTROL_LISTEN", value_name = "ADDR")]
+    pub control_listen: Option<SocketAddr>,
+
+    /// Where channels take and hand out data over HTTP [default: 127.0.0.1:7401]
+    #[arg(long, env = "HEADGATE_DATA_LISTEN", value_name = "ADDR")]
+    pub data_listen: Option<SocketAddr>,
+
+    /// Where the engine's internal API and /metrics listen; never public [default: 127.0.0.1:7402]
+    #[arg(long, env = "HEADGATE_INTERNAL_LISTEN", value_name = "ADDR")]
+    pub internal_listen: Option<SocketAddr>,
+
+    /// How clients reach the control API [default: from the listener]
+    #[arg(long, env = "HEADGATE_CONTROL_URL", value_name = "URL")]
+    pub control_url: Option<String>,
+
+    /// How clients reach the data listener [default: from the listener]
+    #[arg(long, env = "HEADGATE_DATA_URL", value_name = "URL")]
+    pub data_url: Option<String>,
+
+    /// How the control plane reaches the engine when it runs in another process
+    #[arg(long, env = "HEADGATE_ENGINE_URL", value_name = "URL")]
+    pub engine_url: Option<String>,
+
+    /// What this process does, by commas: api, worker, engine, metering [default: all]
+    #[arg(long, env = "HEADGATE_ROLES", value_name = "ROLES", value_delimiter = ',')]
+    pub roles: Option<Vec<Role>>,
+
+    /// Certificate chain for TLS on the control and data listeners, PEM; read again when it changes
+    #[arg(long, env = "HEADGATE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key for TLS, PEM
+    #[arg(long, env = "HEADGATE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Allows plain HTTP on addresses that other machines reach
+    #[arg(long, env = "HEADGATE_INSECURE_HTTP", num_args = 0..=1, default_missing_value = "true")]
+    pub insecure_http: Option<bool>,
+
+    /// Networks that webhooks may reach although they are private, for example 10.1.0.0/16
+    #[arg(long, env = "HEADGATE_OUTBOUND_ALLOW", value_name = "CIDR", value_delimiter = ',')]
+    pub outbound_allow: Option<Vec<ipnet::IpNet>>,
+
+    /// Channel profiles and sizes, in place of the built-in ones
+    #[arg(long, env = "HEADGATE_PROFILES", value_name = "FILE")]
+    pub profiles: Option<PathBuf>,
+
+    /// Log lines as JSON
+    #[arg(long, env = "HEADGATE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
+    pub log_json: Option<bool>,
+}
+
+/// One service of the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The control API.
+    Api,
+    /// Orders and events.
+    Worker,
+    /// Ingestion, the lake and fan-out.
+    Engine,
+    /// Rollups of usage.
+    Metering,
+}
+
+impl Role {
+    /// Everything, as `headgate serve` runs it on a laptop.
+    pub const ALL: [Self; 4] = [Self::Api, Self::Worker, Self::Engine, Self::Metering];
+}
+
+/// Settings with every gap filled.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// See [`Settings::data_dir`].
+    pub data_dir: PathBuf,
+    /// See [`Settings::database_url`].
+    pub database_url: Option<String>,
+    /// See [`Settings::control_listen`].
+    pub control_listen: SocketAddr,
+    /// See [`Settings::data_listen`].
+    pub data_listen: SocketAddr,
+    /// See [`Settings::internal_listen`].
+    pub internal_listen: SocketAddr,
+    /// See [`Settings::control_url`]; `None` until the listener is bound.
+    pub control_url: Option<String>,
+    /// See [`Settings::data_url`]; `None` until the listener is bound.
+    pub data_url: Option<String>,
+    /// See [`Settings::engine_url`].
+    pub engine_url: Option<String>,
+    /// See [`Settings::roles`].
+    pub roles: Vec<Role>,
+    /// Certificate chain and key.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// See [`Settings::outbound_allow`].
+    pub outbound_allow: Vec<ipnet::IpNet>,
+    /// See [`Settings::profiles`].
+    pub profiles: Option<PathBuf>,
+}
+
+macro_rules! overlay {
+    ($over:expr, $under:expr; $($field:ident)*) => {
+        Settings { $($field: $over.$field.or($under.$field)),* }
+    };
+}
+
+impl Settings {
+    /// Reads a configuration file (TOML; the names are those of the flags with underscores).
+    pub fn from_file(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+        toml::from_str(&text).with_context(|| format!("failed to read {}", file.display()))
+    }
+
+    /// These settings, with the gaps filled from `under`.
+    pub fn over(self, under: Self) -> Self {
+        overlay!(self, under;
+            data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
+            tls_cert tls_key insecure_http outbound_allow profiles log_json)
+    }
+
+    /// Fills what is left with the defaults and refuses what cannot work.
+    pub fn resolve(self) -> Result<Config> {
+        let address =
+            |chosen: Option<SocketAddr>, port| chosen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+        let config = Config {
+            data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("headgate-data")),
+            database_url: self.database_url,
+            control_listen: address(self.control_listen, 7400),
+            data_listen: address(self.data_listen, 7401),
+            internal_listen: address(self.internal_listen, 7402),
+            control_url: self.control_url,
+            data_url: self.data_url,
+            engine_url: self.engine_url,
+            roles: self.roles.filter(|roles| !roles.is_empty()).unwrap_or_else(|| Role::ALL.to_vec()),
+            tls: self.tls_cert.zip(self.tls_key),
+            outbound_allow: self.outbound_allow.unwrap_or_default(),
+            profiles: self.profiles,
+        };
+        let insecure = self.insecure_http.unwrap_or(false);
+        for (name, listener) in [("control", config.control_listen), ("data", config.data_listen)] {
+            if config.tls.is_none() && !insecure && !listener.ip().is_loopback() {
+                bail!(
+                    "the {name} listener {listener} is reachable from other machines without TLS: give --tls-cert and \
+                     --tls-key, or --insecure-http when something in front of Headgate terminates TLS"
+                );
+            }
+        }
+        if !config.internal_listen.ip().is_loopback() && !insecure {
+            bail!(
+                "the internal listener {} has no TLS: keep it on loopback, or give --insecure-http on a trusted network",
+                config.internal_listen
+            );
+        }
+        let needs_engine = config.has(Role::Api) || config.has(Role::Worker);
+        if needs_engine && !config.has(Role::Engine) && config.engine_url.is_none() {
+            bail!("the roles api and worker need the engine: run it here too, or give --engine-url");
+        }
+        if config.database_url.is_none() && config.roles.len() < Role::ALL.len() {
+            bail!("roles in several processes need a database that they can share: give --database-url");
+        }
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Whether this process has the role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_gaps_get_defaults() {
+        let file: Settings = toml::from_str("data_dir = '/a'\ncontrol_listen = '127.0.0.1:1'").unwrap();
+        let flags = Settings { data_dir: Some("/b".into()), ..Settings::default() };
+        let config = flags.over(file).resolve().unwrap();
+        assert_eq!(config.data_dir, PathBuf::from("/b"));
+        assert_eq!(config.control_listen.port(), 1);
+        assert_eq!(config.data_listen.port(), 7401);
+        assert!(toml::from_str::<Settings>("data_dri = '/a'").is_err());
+    }
+
+    #[test]
+    fn plain_http_beyond_loopback_is_refused_unless_asked_for() {
+        let open = Settings { data_listen: Some(([0, 0, 0, 0], 80).into()), ..Settings::default() };
+        let error = open.clone().resolve().unwrap_err().to_string();
+        assert!(error.contains("--tls-cert"), "{error}");
+        assert!(Settings { insecure_http: Some(true), ..open }.resolve().is_ok());
+    }
+
+    #[test]
+    fn roles_that_need_others_say_so() {
+        let api = Settings {
+            roles: Some(vec![Role::Api]),
+            database_url: Some("postgres://x/y".into()),
+            ..Settings::default()
+        };
+        assert!(api.clone().resolve().unwrap_err().to_string().contains("--engine-url"));
+        assert!(Settings { engine_url: Some("http://127.0.0.1:1".into()), ..api }.resolve().is_ok());
+        let split = Settings { roles: Some(vec![Role::Engine]), ..Settings::default() };
+        assert!(split.resolve().unwrap_err().to_string().contains("--database-url"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The data directory: who may use it, and the key that seals what is in it.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use headgate_access::MasterKey;
+
+/// Names the variable that holds the master key where no file should.
+pub const MASTER_KEY: &str = "HEADGATE_MASTER_KEY";
+
+/// A data directory in use by this process and no other.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes the directory, making it when it is missing.
+    pub fn open(root: &Path) -> Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        builder
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .with_context(|| format!("failed to create {}", root.display()))?;
+        let root = root.canonicalize()?;
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!("{} is in use by another Headgate", root.display()),
+            Err(TryLockError::Error(error)) => return Err(error).context("failed to lock the data directory"),
+        }
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// A place below it, made when it is missing.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join(name);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(folder)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The master key: from the environment, or from `master.key`, which is made at the first start.
+    /// `fresh` says whether nothing can have been sealed yet.
+    pub fn master_key(&self, fresh: bool) -> Result<MasterKey> {
+        if let Ok(text) = std::env::var(MASTER_KEY) {
+            return MasterKey::from_hex(&text).with_context(|| format!("{MASTER_KEY} is not a key"));
+        }
+        let file = self.root.join("master.key");
+        match std::fs::read_to_string(&file) {
+            Ok(text) => MasterKey::from_hex(text.trim()).with_context(|| format!("{} is not a key", file.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && fresh => {
+                let key = MasterKey::generate();
+                let mut created = File::options().create_new(true).write(true).mode(0o600).open(&file)?;
+                created.write_all(key.to_hex().as_bytes())?;
+                created.sync_all()?;
+                File::open(&self.root)?.sync_all()?;
+                Ok(key)
+            }
+            Err(error) => Err(error).with_context(|| {
+                format!("the secrets in the database are sealed with {}, which cannot be read; restore it, or give {MASTER_KEY}", file.display())
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_has_one_user_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Directory::open(folder.path()).unwrap();
+        assert!(Directory::open(folder.path()).unwrap_err().to_string().contains("in use"));
+        drop(first);
+        assert!(Directory::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn the_master_key_is_made_once_and_a_lost_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        assert!(directory.master_key(false).unwrap_err().to_string().contains("master.key"));
+        let made = directory.master_key(true).unwrap().to_hex();
+        assert_eq!(directory.master_key(false).unwrap().to_hex(), made);
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &folder.path().join("master.key").metadata().unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o077, 0);
+    }
+}

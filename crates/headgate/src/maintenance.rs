@@ -1,0 +1,80 @@
+//! Commands that look at the state and end: migrations, the OpenAPI document, proofs.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use headgate_access::{PLATFORM, audit};
+use headgate_database::{Db, Part};
+use headgate_types::TenantId;
+
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::serve;
+
+/// `headgate migrate`.
+pub async fn migrate(config: Config) -> Result<()> {
+    let directory = Directory::open(&config.data_dir)?;
+    let options = serve::database_options(&config, &directory);
+    for part in Part::ALL {
+        Db::migrate(&options, part).await.with_context(|| format!("failed to migrate the {} tables", part.as_str()))?;
+    }
+    say("the tables are up to date");
+    Ok(())
+}
+
+/// `headgate openapi`.
+pub fn openapi(output: Option<&Path>) -> Result<()> {
+    let document = headgate_control_api::openapi_json();
+    match output {
+        Some(file) => std::fs::write(file, document).with_context(|| format!("failed to write {}", file.display())),
+        None => {
+            say(document.trim_end());
+            Ok(())
+        }
+    }
+}
+
+/// `headgate usage reconcile`.
+pub async fn reconcile(config: Config) -> Result<()> {
+    let directory = Directory::open(&config.data_dir)?;
+    let (_, data) = serve::databases(&config, &directory).await?;
+    let mut tx = data.read_platform().await?;
+    let books = headgate_fanout_engine::books(&mut tx).await?;
+    let report = headgate_metering::reconcile(&mut tx, None, &books).await?;
+    if let Some(first) = report.differences.first() {
+        bail!(
+            "usage and deliveries differ in {} places; the first: {}",
+            report.difference_count,
+            serde_json::to_string(first)?
+        );
+    }
+    say(&format!(
+        "usage equals deliveries: {} flows, {} records, {} bytes",
+        report.flows, report.delivered_records, report.delivered_bytes
+    ));
+    Ok(())
+}
+
+/// `headgate audit verify`.
+pub async fn verify_audit(config: Config) -> Result<()> {
+    let directory = Directory::open(&config.data_dir)?;
+    let (control, _) = serve::databases(&config, &directory).await?;
+    let mut tx = control.read_platform().await?;
+    let tenants: Vec<TenantId> = audit::tenants(&mut tx).await?;
+    let mut rows = 0;
+    for tenant in &tenants {
+        let report = audit::verify(&mut tx, *tenant).await?;
+        if let Some(broken) = report.broken_at {
+            let whose = if *tenant == PLATFORM { "the platform".to_owned() } else { tenant.to_string() };
+            bail!("the audit log of {whose} was changed at row {broken}; {} rows before it are intact", report.intact);
+        }
+        rows += report.intact;
+    }
+    say(&format!("{rows} audit rows of {} chains are intact", tenants.len()));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,311 @@
+//! Wiring: opens the stores, starts what the roles ask for, and ends it in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::routing::get;
+use headgate_access::outbound::{GuardedClient, OutboundPolicy};
+use headgate_access::{Access, AccessConfig};
+use headgate_control_api::{ApiConfig, ApiParts, ApiState, RateLimits};
+use headgate_database::{Db, Options, Part, Signal};
+use headgate_events::{Events, Sender};
+use headgate_fanout_engine::ingest::{Ingest, IngestParts};
+use headgate_fanout_engine::listener::{self, Listener};
+use headgate_fanout_engine::{Engine, EngineConfig, EngineDeps, internal};
+use headgate_lake::{Lake, LakeConfig, LakeWriter};
+use headgate_provisioning::worker::{Worker, WorkerConfig, WorkerParts};
+use headgate_provisioning::{ChannelHours, EmbeddedDriver, Profiles, Sweep};
+use headgate_types::{SharedClock, SystemClock};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::config::{Config, Role};
+use crate::directory::Directory;
+use crate::listen::Bound;
+use crate::telemetry;
+
+/// The audience of tokens.
+const AUDIENCE: &str = "headgate";
+/// How often left-over resources are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// PostgreSQL connections per database role and part.
+const CONNECTIONS: u32 = 16;
+
+/// A running Headgate.
+pub struct Running {
+    /// Where this machine reaches the control API.
+    pub control_url: String,
+    /// Where this machine reaches the data listener.
+    pub data_url: String,
+    /// Where this machine reaches the internal listener.
+    pub internal_url: String,
+    /// The first administrator's id and secret, on an empty database.
+    pub admin: Option<(String, String)>,
+    engine: Option<Engine>,
+    shutdown: CancellationToken,
+    tasks: JoinSet<Result<()>>,
+    databases: Vec<Db>,
+    _directory: Directory,
+}
+
+/// Opens the two parts of the state.
+pub async fn databases(config: &Config, directory: &Directory) -> Result<(Db, Db)> {
+    let options = database_options(config, directory);
+    let control = Db::open(&options, Part::Control).await.context("failed to open the control database")?;
+    let data = Db::open(&options, Part::Data).await.context("failed to open the data database")?;
+    Ok((control, data))
+}
+
+/// Where the databases are.
+pub fn database_options(config: &Config, directory: &Directory) -> Options {
+    match &config.database_url {
+        Some(url) => Options::Postgres { url: url.clone(), connections: CONNECTIONS },
+        None => Options::Sqlite { directory: directory.root().to_owned() },
+    }
+}
+
+/// Opens access over the control database; its public address is the issuer of tokens.
+pub async fn access(directory: &Directory, control: &Db, clock: &SharedClock, issuer: &Url) -> Result<Access> {
+    let mut tx = control.read_platform().await?;
+    let fresh = headgate_access::is_fresh(&mut tx).await?;
+    drop(tx);
+    let master_key = directory.master_key(fresh)?;
+    let access_config = AccessConfig::new(issuer.clone(), AUDIENCE, master_key);
+    Access::open(control.clone(), Arc::clone(clock), access_config).await.context("failed to open the signing keys")
+}
+
+/// Starts everything the roles ask for. When it returns, every listener answers.
+pub async fn start(config: Config) -> Result<Running> {
+    let directory = Directory::open(&config.data_dir)?;
+    let clock = SystemClock::shared();
+    let (control, data) = databases(&config, &directory).await?;
+
+    let control_listener = Bound::new("the control API", config.control_listen, config.tls.clone())?;
+    let data_listener = Bound::new("data", config.data_listen, config.tls.clone())?;
+    let internal_listener = Bound::new("the internal API", config.internal_listen, None)?;
+    let (control_url, data_url, internal_url) =
+        (control_listener.url()?, data_listener.url()?, internal_listener.url()?);
+    let public = |configured: &Option<String>, local: &str| -> Result<Url> {
+        let text = configured.as_deref().unwrap_or(local);
+        text.parse().with_context(|| format!("{text} is not a URL"))
+    };
+    let (public_control, public_data) =
+        (public(&config.control_url, &control_url)?, public(&config.data_url, &data_url)?);
+
+    let access = access(&directory, &control, &clock, &public_control).await?;
+    let mut tx = control.platform().await?;
+    let admin = access.bootstrap_admin(&mut tx).await?;
+    tx.commit().await?;
+    let admin = admin.map(|(client, secret)| (client.to_string(), secret.expose_secret().to_owned()));
+
+    let profiles = Arc::new(match &config.profiles {
+        Some(file) => Profiles::load(file).with_context(|| format!("failed to read {}", file.display()))?,
+        None => Profiles::embedded()?,
+    });
+    let mut tx = data.platform().await?;
+    headgate_metering::ensure_standard(&mut tx, clock.now()).await?;
+    tx.commit().await?;
+    let outbound =
+        GuardedClient::new(OutboundPolicy { allow: config.outbound_allow.clone(), ..OutboundPolicy::development() })?;
+    let events = Events::new(control.clone(), Arc::clone(&clock), access.clone(), outbound.clone());
+    let internal_token = SecretString::from(hex::encode(*access.derive_key("internal api")));
+    let metrics = telemetry::start_metrics()?;
+
+    let shutdown = CancellationToken::new();
+    let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+    let mut internal_router = Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/metrics", get(move || std::future::ready(metrics.render())));
+
+    let mut local = None;
+    let engine: Arc<dyn headgate_types::engine::Engine> = if config.has(Role::Engine) {
+        let lake_config = LakeConfig::new(directory.folder("lake")?);
+        let lake = Lake::open(lake_config, Arc::clone(&clock)).await.context("failed to open the lake")?;
+        let ingest = Ingest::new(IngestParts {
+            control: control.clone(),
+            data: data.clone(),
+            lake: lake.clone(),
+            clock: Arc::clone(&clock),
+            events: events.clone(),
+            projections: directory.folder("projections")?,
+        });
+        let engine_config = EngineConfig {
+            public_url: public_data.as_str().trim_end_matches('/').to_owned(),
+            ..EngineConfig::default()
+        };
+        let engine = Engine::start(
+            engine_config,
+            EngineDeps {
+                control: control.clone(),
+                data: data.clone(),
+                lake: lake.clone(),
+                access: access.clone(),
+                ingest: Arc::clone(&ingest),
+                outbound,
+                clock: Arc::clone(&clock),
+            },
+        );
+        let listener = listener::router(Listener { access: access.clone(), ingest, served: engine.served() });
+        tasks.spawn(data_listener.serve(listener, shutdown.clone()));
+        let stop = shutdown.clone();
+        let (running, failing) = (engine.clone(), lake.clone());
+        tasks.spawn(async move {
+            let failed = tokio::select! {
+                () = stop.cancelled() => false,
+                // A store that failed to sync refuses everything from then on: nothing may be
+                // acknowledged any more, and a restart reads what is really there.
+                () = failing.failed() => true,
+            };
+            running.shutdown().await;
+            anyhow::ensure!(!failed, "the lake can no longer be trusted; the log above says why");
+            Ok(())
+        });
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            LakeWriter::new(lake).run(stop).await;
+            Ok(())
+        });
+        local = Some(engine.clone());
+        let engine: Arc<dyn headgate_types::engine::Engine> = Arc::new(engine);
+        internal_router = internal_router.merge(internal::router(Arc::clone(&engine), internal_token));
+        engine
+    } else {
+        let url = config.engine_url.as_deref().context("no engine URL")?;
+        Arc::new(internal::Remote::new(url.parse()?, internal_token)?)
+    };
+    tasks.spawn(internal_listener.serve(internal_router, shutdown.clone()));
+
+    let orders = Signal::default();
+    if config.has(Role::Worker) {
+        let worker = Worker::new(WorkerParts {
+            control: control.clone(),
+            clock: Arc::clone(&clock),
+            access: access.clone(),
+            events: events.clone(),
+            engine: Arc::clone(&engine),
+            driver: Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?),
+            profiles: Arc::clone(&profiles),
+            signal: orders.clone(),
+            config: WorkerConfig::new(format!("worker-{}", std::process::id()), public_data.clone()),
+        });
+        let (sweep, stop) = (Sweep::new(worker.clone()), shutdown.clone());
+        tasks.spawn(async move {
+            sweep.run(SWEEP_EVERY, stop).await;
+            Ok(())
+        });
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            worker.run(stop).await;
+            Ok(())
+        });
+        let (sender, stop) = (Sender::new(events.clone()), shutdown.clone());
+        tasks.spawn(async move {
+            sender.run(stop).await;
+            Ok(())
+        });
+    }
+    if config.has(Role::Metering) {
+        let hours = ChannelHours::new(control.clone(), data.clone(), Arc::clone(&clock));
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            hours.run(stop).await;
+            Ok(())
+        });
+    }
+    if config.has(Role::Api) {
+        let state = ApiState::new(ApiParts {
+            control: control.clone(),
+            data: data.clone(),
+            access: access.clone(),
+            events,
+            engine,
+            profiles,
+            clock,
+            orders,
+            shutdown: shutdown.clone(),
+            config: ApiConfig {
+                data_url: public_data,
+                page_token_key: *access.derive_key("page tokens"),
+                rate_limits: RateLimits::default(),
+            },
+        });
+        let (router, _) = headgate_control_api::router(state.clone());
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            let counting = tokio::spawn({
+                let state = state.clone();
+                async move { state.run().await }
+            });
+            let served = control_listener.serve(router, stop).await;
+            counting.await.context("counting requests ended badly")?;
+            // The last requests are charged only once nothing more can come.
+            state.flush().await.context("failed to book the last requests")?;
+            served
+        });
+    }
+    Ok(Running {
+        control_url,
+        data_url,
+        internal_url,
+        admin,
+        engine: local,
+        shutdown,
+        tasks,
+        databases: vec![control, data],
+        _directory: directory,
+    })
+}
+
+impl Running {
+    /// Waits until something that should run for ever has ended, and says why.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Ok(()))) => anyhow::anyhow!("a part of Headgate ended by itself"),
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => anyhow::Error::new(error).context("a part of Headgate panicked"),
+            None => anyhow::anyhow!("nothing runs"),
+        }
+    }
+
+    /// Cuts usage now instead of at the next full hour, so that a bill can be shown.
+    pub async fn cut_usage(&self) {
+        if let Some(engine) = &self.engine {
+            engine.cut_usage().await;
+        }
+    }
+
+    /// Ends everything: listeners let open requests finish, workers the step at hand.
+    pub async fn stop(mut self) -> Result<()> {
+        self.shutdown.cancel();
+        let mut failed = None;
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended.map_err(anyhow::Error::new).and_then(|result| result) {
+                tracing::error!(%error, "a part of Headgate ended badly");
+                failed.get_or_insert(error);
+            }
+        }
+        for database in &self.databases {
+            database.close().await;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn until_asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without a handler the signal ends the process by itself.
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}

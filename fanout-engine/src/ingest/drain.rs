@@ -1,0 +1,232 @@
+//! Conforms what a feed has landed: payloads in the order they came, some thousand records a
+//! commit, the position inside the commit (DATA-PLANE rules 3, 4).
+
+use std::sync::Arc;
+
+use headgate_lake::{Lake, Payload, Position};
+use headgate_types::ReceiptId;
+use headgate_types::model::PayloadFormat;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::channel::{OpenChannel, OpenFeed};
+use super::side::{Origin, PayloadPart, Refusal, Side};
+use crate::conform::{Conformer, Refused, Row, Source};
+use crate::error::EngineFault;
+
+/// Records per commit.
+const COMMIT_RECORDS: usize = 8_192;
+/// Payload bytes per commit, about.
+const COMMIT_BYTES: u64 = 4 << 20;
+/// Landed bytes read at once.
+const READ_BYTES: u64 = 8 << 20;
+/// HTTP has one partition per feed.
+const PARTITION: &str = "";
+
+/// How far a feed is conformed, as the element's log keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Place {
+    /// The payload's place in the landing zone.
+    sequence: u64,
+    /// The last record of it that was decided.
+    ordinal: u64,
+    /// Whether that was its last.
+    done: bool,
+}
+
+impl Place {
+    /// The sequence behind which reading goes on.
+    const fn read_after(self) -> u64 {
+        if self.done { self.sequence } else { self.sequence.saturating_sub(1) }
+    }
+}
+
+/// Drains one feed.
+#[derive(Debug)]
+pub struct Drain<'a> {
+    pub lake: &'a Lake,
+    pub channel: &'a OpenChannel,
+    pub feed: &'a OpenFeed,
+}
+
+/// What is on its way into one commit.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Row>,
+    parts: Vec<Part>,
+    place: Place,
+    bytes: u64,
+}
+
+/// One payload's share of a batch: rows `start..end`.
+struct Part {
+    receipt: ReceiptId,
+    sequence: u64,
+    landed_at: chrono::DateTime<chrono::Utc>,
+    start: usize,
+    end: usize,
+    bytes: u64,
+    refused: Vec<Refused>,
+    done: bool,
+}
+
+impl Drain<'_> {
+    /// Conforms payloads up to place `until` in the landing zone; returns whether there was any.
+    pub async fn run(&self, until: u64) -> Result<bool, EngineFault> {
+        let mut place = self.place()?;
+        let mut worked = false;
+        loop {
+            let feed = &self.feed.feed;
+            let payloads = self.lake.landing().read(feed.channel, feed.id, place.read_after(), READ_BYTES).await?;
+            let payloads: Vec<Payload> = payloads.into_iter().filter(|payload| payload.sequence <= until).collect();
+            if payloads.is_empty() {
+                return Ok(worked);
+            }
+            worked = true;
+            let mut batch = Batch { place, ..Batch::default() };
+            for payload in payloads {
+                self.payload(payload, &mut batch).await?;
+            }
+            self.commit(&mut batch).await?;
+            place = batch.place;
+        }
+    }
+
+    fn place(&self) -> Result<Place, EngineFault> {
+        let feed = &self.feed.feed;
+        let Some(text) = self.lake.log().position(feed.element, feed.channel, feed.id, PARTITION) else {
+            return Ok(Place::default());
+        };
+        serde_json::from_str(&text)
+            .map_err(|error| EngineFault::Invariant(format!("a feed's position is {text:?}: {error}")))
+    }
+
+    async fn payload(&self, payload: Payload, batch: &mut Batch) -> Result<(), EngineFault> {
+        let skip = if batch.place.sequence == payload.sequence { batch.place.ordinal } else { 0 };
+        let plan = Arc::clone(&self.feed.plan);
+        let body = payload.body.clone();
+        let source = Source {
+            // The listener takes no other types.
+            format: PayloadFormat::from_content_type(&payload.content_type).unwrap_or(PayloadFormat::Ndjson),
+            encoding: payload.encoding.clone(),
+            limit: self.channel.limits.payload_bytes,
+            open: Box::new(move || body.open()),
+        };
+        let mut conformer = blocking(move || Conformer::open(plan, &source, skip)).await??;
+        loop {
+            let room = COMMIT_RECORDS.saturating_sub(batch.rows.len()).max(1);
+            let (returned, chunk) = blocking(move || {
+                let chunk = conformer.next_chunk(room, COMMIT_BYTES);
+                (conformer, chunk)
+            })
+            .await?;
+            conformer = returned;
+            let chunk = chunk?;
+            let start = batch.rows.len();
+            // A refused record counts as what is kept of it.
+            let bytes = chunk.rows.iter().map(|row| row.bytes).sum::<u64>()
+                + chunk.refused.iter().map(|refused| refused.raw.len() as u64).sum::<u64>();
+            batch.rows.extend(chunk.rows);
+            batch.bytes += bytes;
+            batch.place = Place { sequence: payload.sequence, ordinal: chunk.last, done: chunk.finished };
+            batch.parts.push(Part {
+                receipt: payload.receipt,
+                sequence: payload.sequence,
+                landed_at: payload.landed_at,
+                start,
+                end: batch.rows.len(),
+                bytes,
+                refused: chunk.refused,
+                done: chunk.finished,
+            });
+            if batch.rows.len() >= COMMIT_RECORDS || batch.bytes >= COMMIT_BYTES {
+                self.commit(batch).await?;
+            }
+            if chunk.finished {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Appends a batch and empties it; its place stays.
+    async fn commit(&self, batch: &mut Batch) -> Result<(), EngineFault> {
+        if batch.parts.is_empty() {
+            return Ok(());
+        }
+        self.throttle(batch).await;
+        let feed = &self.feed.feed;
+        let position = Position {
+            channel: feed.channel,
+            feed: feed.id,
+            partition: PARTITION.to_owned(),
+            value: serde_json::to_string(&batch.place).unwrap_or_default(),
+        };
+        let parts = &batch.parts;
+        let side = |head: u64, logged: &[bool]| self.side(parts, head, logged);
+        self.feed.writer.write(&batch.rows, vec![position], side).await?;
+        *batch = Batch { place: batch.place, ..Batch::default() };
+        Ok(())
+    }
+
+    /// Waits until the size's rate allows the batch: peaks stay in the landing zone.
+    async fn throttle(&self, batch: &Batch) {
+        loop {
+            let wait = self.channel.conforming.lock().wait(Instant::now());
+            if wait.is_zero() {
+                break;
+            }
+            tokio::time::sleep(wait).await;
+        }
+        self.channel.conforming.lock().take(batch.rows.len() as u64, 0);
+    }
+
+    /// What leaves beside the records.
+    fn side(&self, parts: &[Part], head: u64, logged: &[bool]) -> Result<Vec<Vec<u8>>, EngineFault> {
+        let feed = &self.feed.feed;
+        let (mut items, mut offset) = (Vec::new(), head);
+        for part in parts {
+            let origin = Origin {
+                tenant: feed.tenant,
+                channel: feed.channel,
+                feed: feed.id,
+                feed_name: feed.name.clone(),
+                receipt: part.receipt,
+                model_version: feed.model_version,
+            };
+            let rows = &logged[part.start..part.end];
+            let records = rows.iter().filter(|logged| **logged).count() as u64;
+            let offsets = (records > 0).then_some((offset + 1, offset + records));
+            offset += records;
+            for refused in &part.refused {
+                items.push(Side::DeadLetter(Refusal {
+                    origin: origin.clone(),
+                    ordinal: refused.ordinal,
+                    code: refused.refusal.code.to_owned(),
+                    reason: refused.refusal.reason.clone(),
+                    field_path: refused.refusal.field_path.clone(),
+                    raw: refused.raw.clone(),
+                }));
+            }
+            items.push(Side::Payload(PayloadPart {
+                origin,
+                sequence: part.sequence,
+                landed_at: part.landed_at,
+                records,
+                unchanged: rows.len() as u64 - records,
+                refused: part.refused.len() as u64,
+                bytes: part.bytes,
+                offsets,
+                done: part.done,
+                profile: self.channel.profile.clone(),
+                size: self.channel.size.clone(),
+                timing: self.channel.timing.mode().to_owned(),
+            }));
+        }
+        let encode = |item: &Side| serde_json::to_vec(item).map_err(|error| EngineFault::Invariant(error.to_string()));
+        items.iter().map(encode).collect()
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineFault> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EngineFault::Closing)
+}

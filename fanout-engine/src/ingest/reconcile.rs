@@ -1,0 +1,308 @@
+//! Makes what is open agree with what the catalog wants of data-in channels.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use headgate_catalog::channels::{self, ChannelHead, NewCondition};
+use headgate_catalog::{ChannelSpec, Desired, elements};
+use headgate_database::Tx;
+use headgate_lake::ElementLayout;
+use headgate_types::ChannelId;
+use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Direction};
+use headgate_types::timing::Timing;
+use tokio_util::sync::CancellationToken;
+
+use super::channel::{Gate, OpenChannel, OpenFeed};
+use super::drain::Drain;
+use super::writer::Writer;
+use super::{Ingest, Running};
+use crate::conform::InputPlan;
+use crate::error::EngineFault;
+
+/// Looks at the catalog this often even when nobody woke it.
+const POLL: Duration = Duration::from_secs(1);
+/// The longest a drain sleeps before it looks at the landing zone and the clock again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The wait after a drain failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+impl Ingest {
+    /// Runs everything until `shutdown`; every task has ended when it returns.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let deriver = tokio::spawn(Arc::clone(&self.deriver).run(shutdown.clone()));
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.reconcile().await {
+                tracing::warn!(%error, "failed to reconcile data-in channels; will retry");
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.changed.wait(POLL) => {}
+            }
+        }
+        self.tasks.cancel();
+        let running: Vec<Running> = self.channels.write().drain().map(|(_, running)| running).collect();
+        for drain in running.into_iter().flat_map(|running| running.drains) {
+            ended(drain.await);
+        }
+        ended(deriver.await);
+    }
+
+    /// One pass.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read; the next pass starts over.
+    pub async fn reconcile(self: &Arc<Self>) -> Result<(), EngineFault> {
+        let mut tx = self.parts.control.read_platform().await?;
+        let heads = channels::heads(&mut tx, Some(Direction::In)).await?;
+        drop(tx);
+        let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
+        for head in heads {
+            // One channel that cannot be read must not keep the others waiting.
+            if let Err(error) = self.follow(head).await {
+                tracing::warn!(channel = %head.id, %error, "failed to follow a data-in channel; will retry");
+            }
+        }
+        let gone: Vec<ChannelId> = self.channels.read().keys().filter(|id| !listed.contains(id)).copied().collect();
+        for channel in gone {
+            self.close(channel).await;
+        }
+        Ok(())
+    }
+
+    async fn follow(self: &Arc<Self>, head: ChannelHead) -> Result<(), EngineFault> {
+        let known = self.channels.read().get(&head.id).map(|running| (running.channel.version, running.observed));
+        if known != Some((head.version, true)) {
+            let mut tx = self.parts.control.read_platform().await?;
+            let Some(desired) = channels::desired(&mut tx, head.tenant, head.id).await? else { return Ok(()) };
+            let deleting = desired.channel.state == ChannelState::Deleting;
+            if deleting && channels::condition_holds(&mut tx, head.tenant, head.id, ConditionType::Drained).await? {
+                return Ok(());
+            }
+            if !(deleting || (desired.channel.binding.is_some() && desired.lanes.live)) {
+                return Ok(());
+            }
+            match self.open(&mut tx, &desired).await {
+                Ok(channel) => {
+                    drop(tx);
+                    self.replace(channel).await;
+                    self.observe(&desired, None).await?;
+                }
+                Err(error) => {
+                    drop(tx);
+                    self.observe(&desired, Some(&error.to_string())).await?;
+                    return Err(error);
+                }
+            }
+        }
+        if head.state == ChannelState::Deleting {
+            self.drained(head).await?;
+        }
+        Ok(())
+    }
+
+    /// The channel as it is wanted, compiled.
+    async fn open(&self, tx: &mut Tx, desired: &Desired) -> Result<OpenChannel, EngineFault> {
+        let channel = &desired.channel;
+        let ChannelSpec::In(spec) = &channel.spec else {
+            return Err(EngineFault::Invariant(format!("{} is listed as data-in and is not", channel.id)));
+        };
+        let mut feeds = HashMap::new();
+        for feed in &desired.feeds {
+            let element = elements::find(tx, feed.element).await?.ok_or(EngineFault::NotFound("element"))?;
+            let version = elements::schema(tx, feed.element).await?;
+            let layout = ElementLayout {
+                element: feed.element,
+                kind: element.kind,
+                schema_id: version.id,
+                schema: version.schema,
+            };
+            let plan = InputPlan::compile(layout.kind, &layout.schema, &feed.input_model).map_err(|fields| {
+                let detail = format!("the input model of feed {:?} does not fit its element", feed.name);
+                EngineFault::Refused { code: "model_incompatible", detail, fields }
+            })?;
+            self.parts.lake.register(layout.clone()).await?;
+            let open = OpenFeed { feed: feed.clone(), plan: Arc::new(plan), writer: self.writer(layout)? };
+            feeds.insert(feed.name.clone(), Arc::new(open));
+        }
+        Ok(OpenChannel {
+            tenant: channel.tenant,
+            id: channel.id,
+            version: channel.version,
+            profile: channel.profile.clone(),
+            size: channel.size.clone(),
+            gate: match channel.state {
+                ChannelState::Paused | ChannelState::Suspended => Gate::Paused,
+                ChannelState::Deleting => Gate::Draining,
+                _ => Gate::Open,
+            },
+            timing: spec.timing.clone(),
+            connections: OpenChannel::connections(&channel.limits),
+            landing: OpenChannel::throttle(&channel.limits),
+            conforming: OpenChannel::throttle(&channel.limits),
+            limits: channel.limits.clone(),
+            feeds,
+        })
+    }
+
+    /// The writer of an element: one per element, whatever feeds and channels write it.
+    fn writer(&self, layout: ElementLayout) -> Result<Arc<Writer>, EngineFault> {
+        std::fs::create_dir_all(&self.parts.projections)?;
+        let mut writers = self.writers.lock();
+        if let Some(writer) = writers.get(&layout.element)
+            && *writer.layout() == layout
+        {
+            return Ok(Arc::clone(writer));
+        }
+        let file = self.parts.projections.join(format!("{}.db", layout.element));
+        let element = layout.element;
+        let writer = Arc::new(Writer::new(self.parts.lake.clone(), Arc::new(layout), file));
+        writers.insert(element, Arc::clone(&writer));
+        Ok(writer)
+    }
+
+    /// Takes over a channel: the old tasks end before the new ones begin.
+    async fn replace(self: &Arc<Self>, channel: OpenChannel) {
+        self.stop_drains(channel.id).await;
+        let (channel, stop) = (Arc::new(channel), self.tasks.child_token());
+        let drains = channel.feeds.values().map(|feed| {
+            let task = FeedTask { ingest: Arc::clone(self), channel: Arc::clone(&channel), feed: Arc::clone(feed) };
+            tokio::spawn(task.run(stop.clone()))
+        });
+        let running = Running { drains: drains.collect(), channel: Arc::clone(&channel), stop, observed: false };
+        self.channels.write().insert(channel.id, running);
+    }
+
+    async fn stop_drains(&self, channel: ChannelId) {
+        let drains = {
+            let mut channels = self.channels.write();
+            let Some(running) = channels.get_mut(&channel) else { return };
+            running.stop.cancel();
+            std::mem::take(&mut running.drains)
+        };
+        for drain in drains {
+            ended(drain.await);
+        }
+    }
+
+    async fn close(&self, channel: ChannelId) {
+        self.stop_drains(channel).await;
+        self.channels.write().remove(&channel);
+    }
+
+    /// Writes what is observed of a channel.
+    async fn observe(&self, desired: &Desired, failed: Option<&str>) -> Result<(), EngineFault> {
+        let channel = &desired.channel;
+        let mut tx = self.parts.control.platform().await?;
+        tx.act_for(channel.tenant).await?;
+        let syncing = channel.state == ChannelState::Active || channel.state == ChannelState::Provisioning;
+        let readings = match failed {
+            None => vec![
+                (ConditionType::Serving, ConditionStatus::True, "Open", ""),
+                (ConditionType::SchemaCompatible, ConditionStatus::True, "Compiled", ""),
+                if syncing {
+                    (ConditionType::Syncing, ConditionStatus::True, "Taking", "")
+                } else {
+                    (ConditionType::Syncing, ConditionStatus::False, "Stopped", "the channel takes nothing now")
+                },
+            ],
+            Some(message) => vec![(ConditionType::Serving, ConditionStatus::False, "CannotOpen", message)],
+        };
+        for (condition, status, reason, message) in readings {
+            let new = NewCondition { condition, status, reason, message };
+            channels::set_condition(&mut tx, channel.tenant, channel.id, new, self.parts.clock.now()).await?;
+        }
+        if failed.is_none() {
+            channels::set_observed(&mut tx, channel.tenant, channel.id, channel.generation).await?;
+        }
+        tx.commit().await?;
+        if let Some(running) = self.channels.write().get_mut(&channel.id) {
+            running.observed = failed.is_none() && running.channel.version == channel.version;
+        }
+        Ok(())
+    }
+
+    /// Ends a channel that is being deleted, once everything it took is decided.
+    async fn drained(&self, head: ChannelHead) -> Result<(), EngineFault> {
+        if self.parts.lake.landing().usage(head.id).payloads > 0 {
+            return Ok(());
+        }
+        self.close(head.id).await;
+        self.parts.lake.landing().remove(head.id).await?;
+        self.parts.lake.log().forget_positions(head.id).await?;
+        let mut tx = self.parts.control.platform().await?;
+        tx.act_for(head.tenant).await?;
+        let new = NewCondition {
+            condition: ConditionType::Drained,
+            status: ConditionStatus::True,
+            reason: "Decided",
+            message: "",
+        };
+        channels::set_condition(&mut tx, head.tenant, head.id, new, self.parts.clock.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Drains one feed while its channel is open.
+struct FeedTask {
+    ingest: Arc<Ingest>,
+    channel: Arc<OpenChannel>,
+    feed: Arc<OpenFeed>,
+}
+
+impl FeedTask {
+    async fn run(self, stop: CancellationToken) {
+        let lake = &self.ingest.parts.lake;
+        let mut landed = lake.landing().watch(self.feed.feed.channel, self.feed.feed.id);
+        let mut tick = self.first_tick().await;
+        while !stop.is_cancelled() {
+            let until = *landed.borrow_and_update();
+            let wait = match tick {
+                Some(at) if at > self.now() && self.channel.gate != Gate::Draining => {
+                    Some((at - self.now()).to_std().unwrap_or_default().min(LOOK_AGAIN))
+                }
+                _ => None,
+            };
+            if let Some(wait) = wait {
+                let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+                continue;
+            }
+            let drain = Drain { lake, channel: &self.channel, feed: &self.feed };
+            // A commit that is under way when the channel stops is finished: its rows are decided.
+            if let Err(error) = drain.run(until).await {
+                tracing::warn!(channel = %self.channel.id, feed = self.feed.feed.name, %error, "failed to conform; will retry");
+                let _ = stop.run_until_cancelled(tokio::time::sleep(AFTER_FAILURE)).await;
+                continue;
+            }
+            // Ticks that were missed are made up for by this one (DATA-PLANE rule 30).
+            tick = self.channel.timing.next_tick(self.now());
+            if tick.is_none() {
+                let news = tokio::time::timeout(LOOK_AGAIN, landed.changed());
+                let _ = stop.run_until_cancelled(news).await;
+            }
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.ingest.parts.clock.now()
+    }
+
+    /// The tick that the oldest waiting payload is due at, which may be past.
+    async fn first_tick(&self) -> Option<DateTime<Utc>> {
+        if self.channel.timing == Timing::Immediate {
+            return None;
+        }
+        let feed = &self.feed.feed;
+        let waiting = self.ingest.parts.lake.landing().read(feed.channel, feed.id, 0, 1).await;
+        let oldest = waiting.ok().and_then(|payloads| payloads.first().map(|payload| payload.landed_at));
+        self.channel.timing.next_tick(oldest.unwrap_or_else(|| self.now()))
+    }
+}
+
+fn ended(result: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "a task of ingestion ended badly");
+    }
+}

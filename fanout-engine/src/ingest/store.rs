@@ -1,0 +1,258 @@
+//! The tables `ingest_cursor`, `receipts` and `dead_letters`. All of them derive from the side
+//! streams of the element logs, and move together with the cursor over those.
+
+use chrono::{DateTime, Utc};
+use headgate_database::{DbError, FromRow, Tx, args};
+use headgate_types::engine::{DeadLetter, DeadLetterSide, ListDeadLetters};
+use headgate_types::page::{Page, page_size};
+use headgate_types::{ChannelId, DeadLetterId, ElementId, ReceiptId, TenantId};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::side::{PayloadPart, Refusal};
+
+/// What became of a payload.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Receipt {
+    /// Its id.
+    pub id: ReceiptId,
+    /// The feed.
+    pub feed: String,
+    /// `landed`: durable, not looked at yet; `conformed`: every record is decided.
+    pub state: &'static str,
+    /// Records that entered the log.
+    pub records: u64,
+    /// Records that changed nothing.
+    pub unchanged: u64,
+    /// Records that became dead letters.
+    pub refused: u64,
+    /// When it was landed.
+    pub landed_at: DateTime<Utc>,
+    /// When its last record was decided.
+    pub conformed_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, FromRow)]
+struct ReceiptRow {
+    id: Uuid,
+    feed: String,
+    records: i64,
+    unchanged: i64,
+    refused: i64,
+    landed_at: DateTime<Utc>,
+    conformed_at: Option<DateTime<Utc>>,
+}
+
+impl From<ReceiptRow> for Receipt {
+    fn from(row: ReceiptRow) -> Self {
+        Self {
+            id: row.id.into(),
+            feed: row.feed,
+            state: if row.conformed_at.is_some() { "conformed" } else { "landed" },
+            records: row.records.unsigned_abs(),
+            unchanged: row.unchanged.unsigned_abs(),
+            refused: row.refused.unsigned_abs(),
+            landed_at: row.landed_at,
+            conformed_at: row.conformed_at,
+        }
+    }
+}
+
+/// How far the side streams are derived.
+pub async fn cursor(tx: &mut Tx) -> Result<u64, DbError> {
+    let row: Option<(i64,)> = tx.fetch_optional("SELECT sequence FROM ingest_cursor WHERE one = 1", args![]).await?;
+    Ok(row.map_or(0, |(sequence,)| sequence.unsigned_abs()))
+}
+
+/// Moves the cursor; `false` when another process moved it first.
+pub async fn move_cursor(tx: &mut Tx, from: u64, to: u64) -> Result<bool, DbError> {
+    let sql = if from == 0 {
+        "INSERT INTO ingest_cursor (one, sequence) VALUES (1, $2)
+         ON CONFLICT (one) DO UPDATE SET sequence = excluded.sequence WHERE ingest_cursor.sequence = $1"
+    } else {
+        "UPDATE ingest_cursor SET sequence = $2 WHERE one = 1 AND sequence = $1"
+    };
+    Ok(tx.execute(sql, args![from, to]).await? == 1)
+}
+
+/// Adds what a commit did with a payload to its receipt.
+pub async fn add_part(tx: &mut Tx, element: ElementId, part: &PayloadPart, at: DateTime<Utc>) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO receipts (tenant_id, id, channel_id, element_id, feed, sequence, model_version, bytes, records,
+                               unchanged, refused, first_offset, last_offset, landed_at, conformed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         ON CONFLICT (tenant_id, id) DO UPDATE SET
+             bytes = receipts.bytes + excluded.bytes,
+             records = receipts.records + excluded.records,
+             unchanged = receipts.unchanged + excluded.unchanged,
+             refused = receipts.refused + excluded.refused,
+             first_offset = coalesce(receipts.first_offset, excluded.first_offset),
+             last_offset = coalesce(excluded.last_offset, receipts.last_offset),
+             conformed_at = excluded.conformed_at",
+        args![
+            part.origin.tenant,
+            part.origin.receipt,
+            part.origin.channel,
+            element,
+            part.origin.feed_name.as_str(),
+            part.sequence,
+            part.origin.model_version,
+            part.bytes,
+            part.records,
+            part.unchanged,
+            part.refused,
+            part.offsets.map(|(first, _)| first),
+            part.offsets.map(|(_, last)| last),
+            part.landed_at,
+            part.done.then_some(at)
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Keeps a refused record, once.
+pub async fn add_dead_letter(
+    tx: &mut Tx,
+    element: ElementId,
+    refusal: &Refusal,
+    at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO dead_letters (tenant_id, id, channel_id, element_id, feed, receipt_id, ordinal, code, reason,
+                                   field_path, model_version, raw, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         ON CONFLICT (tenant_id, id) DO NOTHING",
+        args![
+            refusal.origin.tenant,
+            refusal.id(),
+            refusal.origin.channel,
+            element,
+            refusal.origin.feed_name.as_str(),
+            refusal.origin.receipt,
+            refusal.ordinal,
+            refusal.code.as_str(),
+            refusal.reason.as_str(),
+            refusal.field_path.clone(),
+            refusal.origin.model_version,
+            refusal.raw.as_str(),
+            at
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The receipt of a payload of a channel, once anything of it is decided.
+pub async fn receipt(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: ChannelId,
+    id: ReceiptId,
+) -> Result<Option<Receipt>, DbError> {
+    let row: Option<ReceiptRow> = tx
+        .fetch_optional(
+            "SELECT id, feed, records, unchanged, refused, landed_at, conformed_at FROM receipts
+              WHERE tenant_id = $1 AND id = $2 AND channel_id = $3",
+            args![tenant, id, channel],
+        )
+        .await?;
+    Ok(row.map(Receipt::from))
+}
+
+#[derive(Debug, FromRow)]
+struct DeadLetterRow {
+    id: Uuid,
+    channel_id: Uuid,
+    element_id: Uuid,
+    feed: String,
+    receipt_id: Uuid,
+    ordinal: i64,
+    code: String,
+    reason: String,
+    field_path: Option<String>,
+    model_version: i64,
+    raw: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<DeadLetterRow> for DeadLetter {
+    fn from(row: DeadLetterRow) -> Self {
+        Self {
+            id: row.id.into(),
+            channel: row.channel_id.into(),
+            feed: Some(row.feed),
+            element: row.element_id.into(),
+            side: DeadLetterSide::In,
+            code: row.code,
+            reason: row.reason,
+            field_path: row.field_path,
+            model_version: u32::try_from(row.model_version).unwrap_or(0),
+            receipt: Some(row.receipt_id.into()),
+            ordinal: Some(row.ordinal.unsigned_abs()),
+            raw: row.raw,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// Dead letters of a channel, the newest first.
+pub async fn list_dead_letters(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
+    let size = page_size(Some(wanted.page_size));
+    let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
+    let mut rows: Vec<DeadLetterRow> = tx
+        .fetch_all(
+            "SELECT id, channel_id, element_id, feed, receipt_id, ordinal, code, reason, field_path, model_version, raw,
+                    created_at
+               FROM dead_letters WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            args![wanted.tenant, wanted.channel, before, size + 1],
+        )
+        .await?;
+    let more = rows.len() > size as usize;
+    rows.truncate(size as usize);
+    let next_page_token = rows.last().filter(|_| more).map(|row| DeadLetterId::from_uuid(row.id).to_string());
+    Ok(Page { items: rows.into_iter().map(DeadLetter::from).collect(), next_page_token })
+}
+
+/// One dead letter of a tenant.
+pub async fn dead_letter(tx: &mut Tx, tenant: TenantId, id: DeadLetterId) -> Result<Option<DeadLetter>, DbError> {
+    let row: Option<DeadLetterRow> = tx
+        .fetch_optional(
+            "SELECT id, channel_id, element_id, feed, receipt_id, ordinal, code, reason, field_path, model_version, raw,
+                    created_at
+               FROM dead_letters WHERE tenant_id = $1 AND id = $2",
+            args![tenant, id],
+        )
+        .await?;
+    Ok(row.map(DeadLetter::from))
+}
+
+/// Sums over a data-in channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Sums {
+    /// Records that entered the log.
+    pub records: i64,
+    /// Unpacked bytes of its payloads.
+    pub bytes: i64,
+    /// Dead letters.
+    pub refused: i64,
+}
+
+/// What a data-in channel has brought in, per element.
+pub async fn sums(tx: &mut Tx, channel: ChannelId) -> Result<Vec<(ElementId, Sums)>, DbError> {
+    #[derive(FromRow)]
+    struct Row {
+        element_id: Uuid,
+        #[sqlx(flatten)]
+        sums: Sums,
+    }
+    let rows: Vec<Row> = tx
+        .fetch_all(
+            "SELECT element_id, CAST(sum(records) AS BIGINT) AS records, CAST(sum(bytes) AS BIGINT) AS bytes,
+                    CAST(sum(refused) AS BIGINT) AS refused
+               FROM receipts WHERE channel_id = $1 GROUP BY element_id",
+            args![channel],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.element_id.into(), row.sums)).collect())
+}

@@ -1,0 +1,65 @@
+//! Hands requests to the router of the channel they are for.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, Uri};
+use axum::response::Response;
+use headgate_access::Scope;
+use headgate_types::{ChannelId, ErrorKind, Problem};
+use tower::ServiceExt;
+
+use super::{Listener, Refusal, authenticate};
+
+/// `/v1/out/{channel}/…`
+pub async fn forward(State(listener): State<Listener>, request: Request) -> Result<Response, Refusal> {
+    let Some((channel, inner)) = split(request.uri()) else {
+        return Err(Refusal(Problem::new(ErrorKind::NotFound, "not_found", "there is nothing at this address")));
+    };
+    let id: ChannelId = channel.parse().unwrap_or_default();
+    let served = listener.served.get(id);
+    // A browser asks before it may present anything; the channel's own router knows which origins
+    // its owner allows, and a preflight reveals nothing else.
+    let preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key("access-control-request-method");
+    if !preflight {
+        let headers = request.headers();
+        let tenant = authenticate::caller(&listener.access, headers, request.uri(), id, Scope::DataRead).await?;
+        if served.as_ref().is_some_and(|served| served.tenant != tenant) {
+            return Err(unknown());
+        }
+    }
+    let Some(served) = served else { return Err(unknown()) };
+    let mut request = request;
+    *request.uri_mut() = inner.ok_or_else(unknown)?;
+    let response = served.router.oneshot(request.map(Body::new)).await;
+    Ok(response.unwrap_or_else(|never| match never {}))
+}
+
+fn unknown() -> Refusal {
+    let detail = "there is no such data-out channel for this caller, or it serves no reads now";
+    Refusal(Problem::new(ErrorKind::NotFound, "channel_not_found", detail))
+}
+
+/// The channel, and the address as its router sees it; `None` outside `/v1/out/`.
+fn split(uri: &Uri) -> Option<(String, Option<Uri>)> {
+    let rest = uri.path().strip_prefix("/v1/out/")?;
+    let (channel, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    Some((channel.to_owned(), format!("/{path}{query}").parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_is_cut_off_the_address() {
+        let cut = |uri: &'static str| {
+            let (channel, inner) = split(&Uri::from_static(uri)).unwrap();
+            (channel, inner.unwrap().to_string())
+        };
+        assert_eq!(cut("/v1/out/ch_1"), ("ch_1".into(), "/".into()));
+        assert_eq!(cut("/v1/out/ch_1/"), ("ch_1".into(), "/".into()));
+        assert_eq!(cut("/v1/out/ch_1/files/a?b=c"), ("ch_1".into(), "/files/a?b=c".into()));
+    }
+}

@@ -1,0 +1,165 @@
+//! Collects deliveries per flow and publishes them as files.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use headgate_types::checksum::Checksum;
+use headgate_types::{ElementId, SharedClock};
+use tokio::sync::Mutex;
+
+use super::encode::encode;
+use super::settings::Settings;
+use super::store::{NewFile, Store};
+use crate::technology::{
+    Committed, Delivery, FlowKey, Flush, OpenChannel, OutputElement, Sink, SinkError, Slice, Written,
+};
+
+/// The writing end of a file channel.
+#[derive(Debug)]
+pub struct FileSink {
+    store: Arc<Store>,
+    elements: HashMap<ElementId, (OutputElement, Settings)>,
+    memory_bytes: u64,
+    clock: SharedClock,
+    collected: Mutex<HashMap<FlowKey, Collected>>,
+}
+
+/// Records of one flow that are not in a file yet. They are not durable here and need not be: the
+/// flow's cursor stands before them until they are.
+#[derive(Debug)]
+struct Collected {
+    to: u64,
+    parts: Vec<Slice>,
+    bytes: u64,
+    since: Option<DateTime<Utc>>,
+}
+
+impl Collected {
+    const fn new() -> Self {
+        Self { to: 0, parts: Vec::new(), bytes: 0, since: None }
+    }
+}
+
+impl FileSink {
+    /// A sink for the elements of a channel.
+    pub fn new(store: Arc<Store>, channel: &OpenChannel) -> Result<Self, SinkError> {
+        let mut elements = HashMap::new();
+        for output in &channel.elements {
+            let settings = Settings::read(&output.options).map_err(|errors| {
+                let details: Vec<String> = errors.into_iter().map(|error| error.detail).collect();
+                SinkError::reject(details.join("; "))
+            })?;
+            elements.insert(output.element, (output.clone(), settings));
+        }
+        Ok(Self {
+            store,
+            elements,
+            memory_bytes: channel.limits.memory_bytes,
+            clock: channel.clock.clone(),
+            collected: Mutex::new(HashMap::new()),
+        })
+    }
+
+    fn element(&self, flow: FlowKey) -> Result<&(OutputElement, Settings), SinkError> {
+        let element = self.elements.get(&flow.element);
+        element.ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))
+    }
+
+    /// Publishes what is collected of a flow; returns how far its files reach.
+    async fn publish(&self, flow: FlowKey, collected: &mut Collected) -> Result<u64, SinkError> {
+        if collected.parts.is_empty() {
+            if collected.to > 0 {
+                self.store.skip(flow, collected.to).await?;
+            }
+            return self.store.cursor(flow).await;
+        }
+        let (output, settings) = self.element(flow)?;
+        let (format, parts) = (settings.format, collected.parts.clone());
+        let columns = output.clone();
+        let encoded = tokio::task::spawn_blocking(move || encode(format, &columns, &parts)).await;
+        let content = match encoded {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => return Err(SinkError::reject(error.to_string())),
+            Err(error) => return Err(SinkError::retry(format!("the encoder ended early: {error}"))),
+        };
+        let file = NewFile {
+            flow,
+            to: collected.to,
+            table: output.name.clone(),
+            format,
+            model_version: output.model_version,
+            records: collected.parts.iter().map(|part| part.rows.len() as u64).sum(),
+            checksum: collected
+                .parts
+                .iter()
+                .fold(Checksum::EMPTY, |sum, part| sum.plus(part.encoded.checksum(part.rows.clone()))),
+            content,
+        };
+        self.store.publish(file, self.clock.now()).await?;
+        *collected = Collected { to: collected.to, ..Collected::new() };
+        Ok(collected.to)
+    }
+
+    fn old(&self, since: Option<DateTime<Utc>>, age: Duration) -> bool {
+        since.is_some_and(|since| (self.clock.now() - since).to_std().is_ok_and(|waited| waited >= age))
+    }
+}
+
+#[async_trait]
+impl Sink for FileSink {
+    async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
+        // Whoever asks starts from the files; what was collected before comes again.
+        self.collected.lock().await.remove(&flow);
+        Ok(Some(Committed { offset: self.store.cursor(flow).await? }))
+    }
+
+    async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
+        let flow = delivery.flow;
+        let settings = &self.element(flow)?.1;
+        let held = self.store.cursor(flow).await?;
+        let mut flows = self.collected.lock().await;
+        let collected = flows.entry(flow).or_insert_with(Collected::new);
+        // A repetition after a failure begins before what is collected already.
+        let known = held.max(collected.to);
+        if delivery.to > known {
+            for part in &delivery.parts {
+                let start = part.rows.clone().find(|row| part.encoded.offset(*row) > known).unwrap_or(part.rows.end);
+                let rows = start..part.rows.end;
+                if !rows.is_empty() {
+                    collected.bytes += part.encoded.bytes(rows.clone());
+                    collected.parts.push(Slice { encoded: Arc::clone(&part.encoded), rows });
+                    collected.since.get_or_insert_with(|| self.clock.now());
+                }
+            }
+            collected.to = delivery.to;
+        }
+        let full = collected.bytes >= settings.roll_bytes.min(self.memory_bytes);
+        if full || collected.parts.is_empty() || self.old(collected.since, settings.roll_age) {
+            return Ok(Written { through: self.publish(flow, collected).await? });
+        }
+        Ok(Written { through: held })
+    }
+
+    async fn flush(&self, flow: FlowKey, why: Flush) -> Result<Written, SinkError> {
+        let age = self.element(flow)?.1.roll_age;
+        let mut flows = self.collected.lock().await;
+        let through = match flows.get_mut(&flow) {
+            Some(collected) if why == Flush::Now || self.old(collected.since, age) => {
+                self.publish(flow, collected).await?
+            }
+            _ => self.store.cursor(flow).await?,
+        };
+        Ok(Written { through })
+    }
+
+    async fn stored_bytes(&self) -> u64 {
+        self.store.stored_bytes().await.unwrap_or(0)
+    }
+
+    async fn close(&self) {
+        self.collected.lock().await.clear();
+    }
+}

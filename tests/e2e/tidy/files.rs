@@ -1,0 +1,58 @@
+//! File sizes, names and words.
+
+use super::sources;
+
+/// The longest source file, tests aside.
+const MAX_LINES: usize = 600;
+/// The longest `lib.rs`.
+const MAX_LIB_LINES: usize = 60;
+/// Names that say nothing.
+const BANNED_NAMES: &[&str] = &["manager", "helper", "helpers", "util", "utils", "common", "misc", "processor", "info"];
+
+#[test]
+fn source_files_stay_short_and_have_names_that_say_something() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources(&[".rs"]) {
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        let limit = if path.ends_with("/lib.rs") { MAX_LIB_LINES } else { MAX_LINES };
+        if lines > limit {
+            wrong.push(format!("{path}: {lines} lines, at most {limit}"));
+        }
+        let stem = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
+        if stem.split('_').any(|word| BANNED_NAMES.contains(&word)) {
+            wrong.push(format!("{path}: the name says nothing"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    // Put together here, or this file would find itself.
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["not ", "implemented"].concat()];
+    let mut wrong = Vec::new();
+    for (path, text) in sources(&[".rs", ".sql", ".yaml", ".py"]) {
+        for (number, line) in text.lines().enumerate() {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_technology_folder_is_registered() {
+    let registry: Vec<String> =
+        headgate_fanout_engine::technology::REGISTRY.iter().map(|technology| technology.descriptor().key).collect();
+    let folder = super::root().join("fanout-engine/src/technology");
+    let mut folders: Vec<String> = std::fs::read_dir(folder)
+        .expect("the technologies have a folder")
+        .filter_map(|entry| entry.ok().filter(|entry| entry.path().is_dir()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    folders.sort();
+    let mut registered = registry.clone();
+    registered.sort();
+    assert_eq!(folders, registered, "one folder, one line in REGISTRY");
+}

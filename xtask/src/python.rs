@@ -1,0 +1,40 @@
+//! The Python clients that tests read channels and tables with, in a virtual environment that is
+//! kept beside the build and made anew when the list changes.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::programs;
+
+/// Pinned, because a test that passes must pass tomorrow.
+const REQUIREMENTS: &str = "deltalake==1.6.6\npolars==2.1.0\npyarrow==26.0.1\nduckdb==1.5.5\nduckdb-extension-delta==1.5.5\nduckdb-extension-httpfs==1.5.5\n";
+
+/// The interpreter of the environment.
+pub fn interpreter() -> Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
+    let folder = target.join("xtask-python");
+    let interpreter = folder.join("bin/python");
+    let stamp = folder.join("requirements.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
+        return Ok(interpreter);
+    }
+    let python = match programs::find("python3", &[]) {
+        Some(python) => python,
+        None => {
+            programs::install_packages(&["python3", "python3-venv"]).context("the tests need Python 3 with venv")?;
+            PathBuf::from("python3")
+        }
+    };
+    programs::run_quietly("python -m venv", Command::new(python).args(["-m", "venv", "--clear"]).arg(&folder))
+        .context("the tests need Python 3 with venv (Debian: python3-venv)")?;
+    let mut install = Command::new(&interpreter);
+    install
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        .args(REQUIREMENTS.split_whitespace());
+    programs::run("pip install of the Python clients", &mut install)
+        .context("the tests read tables with these clients")?;
+    std::fs::write(&stamp, REQUIREMENTS)?;
+    Ok(interpreter)
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask test`: brings up what the tests need, runs them, takes it down again.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::postgres::Postgres;
+use crate::{programs, python};
+
+/// Tests under this module need the files of `--data`.
+const REAL_DATA: &str = "test(/^real_data::/)";
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Runs the suite on real data instead: a folder with weather/ and northwind/.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Only the tests whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if programs::find("cargo-nextest", &[]).is_none() {
+        eprintln!("==> cargo-nextest is not installed; installing it");
+        let mut install = Command::new(env!("CARGO"));
+        programs::run("cargo install cargo-nextest", install.args(["install", "--locked", "cargo-nextest"]))
+            .context("the tests run with cargo-nextest")?;
+    }
+    let postgres = Postgres::start()?;
+    let mut nextest = Command::new(env!("CARGO"));
+    nextest
+        .current_dir(crate::root())
+        .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+        .env("HEADGATE_TEST_POSTGRES", postgres.url())
+        .env("HEADGATE_TEST_PYTHON", python::interpreter()?);
+    let suite = match &arguments.data {
+        Some(data) => {
+            let data = data.canonicalize().with_context(|| format!("--data {} is not there", data.display()))?;
+            if !data.join("weather/weather.csv").is_file() {
+                bail!("--data {} holds no weather/weather.csv", data.display());
+            }
+            nextest.env("HEADGATE_TEST_DATA", data).args(["--test", "e2e", "-E", REAL_DATA]);
+            "the suite on real data"
+        }
+        None => {
+            nextest.args(["-E", &format!("not {REAL_DATA}")]);
+            "the tests"
+        }
+    };
+    nextest.args(&arguments.only);
+    programs::run(suite, &mut nextest)
+}
