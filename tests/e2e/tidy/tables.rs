@@ -39,7 +39,10 @@ fn statements_name_only_tables_of_their_own_crate() {
     }
     let mut wrong = Vec::new();
     for (path, text) in sources(&[".rs"]) {
-        if path.starts_with("tests/") {
+        // Tests look at what others wrote; the lake and the channels' own stores are files of their
+        // own with tables of their own; the database crate's text shows an example.
+        let elsewhere = ["tests/", "crates/lake/", "fanout-engine/src/technology/", "crates/database/src/lib.rs"];
+        if path.contains("/tests/") || elsewhere.iter().any(|place| path.starts_with(place)) {
             continue;
         }
         for (number, line) in text.lines().enumerate() {
