@@ -75,7 +75,6 @@ impl FakeEngine {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the error of the trait")]
 fn unused<T>() -> Result<T, EngineError> {
     Err(EngineError::new(ErrorKind::Internal, "internal", "no order asks this"))
 }
