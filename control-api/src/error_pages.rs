@@ -1,32 +1,40 @@
-//! The pages of `docs/errors/`: one per problem code, written here once, served at
-//! `/docs/errors/{code}` (the `type` of every problem) and kept as files for readers of the
-//! repository.
+//! The pages of `docs/errors/`: one per problem code, written once in `templates/errors.yaml`,
+//! served at `/docs/errors/{code}` (the `type` of every problem) and kept as files for readers of
+//! the repository.
+
+use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use headgate_types::{ErrorKind, problem};
 use http::{HeaderValue, header};
+use serde::Deserialize;
 
 use crate::http::problem::ApiError;
 use crate::http::query::Path;
 
+/// Every code, sorted; a test reads them.
+static PAGES: LazyLock<Vec<ErrorPage>> = LazyLock::new(|| {
+    serde_yaml_ng::from_str(include_str!("../../templates/errors.yaml")).unwrap_or_else(|error| {
+        tracing::error!(%error, "the error pages built into the binary cannot be read");
+        Vec::new()
+    })
+});
+
 /// What a problem code means.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ErrorPage {
     /// The stable code.
-    pub code: &'static str,
+    pub code: String,
     /// Its class, which decides the HTTP status.
     pub kind: ErrorKind,
     /// What happened.
-    pub meaning: &'static str,
+    pub meaning: String,
     /// What the caller can do.
-    pub remedy: &'static str,
+    pub remedy: String,
 }
 
 impl ErrorPage {
-    const fn new(code: &'static str, kind: ErrorKind, meaning: &'static str, remedy: &'static str) -> Self {
-        Self { code, kind, meaning, remedy }
-    }
-
     /// The page as Markdown.
     #[must_use]
     pub fn markdown(&self) -> String {
@@ -62,7 +70,7 @@ fn index() -> String {
                     the places in the request that are wrong; `request_id` finds the cause in the logs.\n\n\
                     | code | status | what happened |\n|---|---|---|\n"
             .to_owned();
-    for page in PAGES {
+    for page in PAGES.iter() {
         let status = problem::status(page.kind);
         text.push_str(&format!("| [`{0}`]({0}.md) | {status} | {1} |\n", page.code, page.meaning));
     }
@@ -89,9 +97,6 @@ pub(crate) async fn get(Path(code): Path<String>) -> Result<Response, ApiError> 
     let code = code.strip_suffix(".md").unwrap_or(&code);
     find(code).map(|page| markdown(page.markdown())).ok_or_else(|| ApiError::not_found("problem code"))
 }
-
-mod table;
-pub use table::PAGES;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,8 @@
 //! What CI checks beside the tests, and what is generated.
 
-use std::process::Command;
-
 use anyhow::Result;
 
-use crate::programs;
+use crate::{cargo, programs};
 
 /// Formatting and clippy over everything. The tidy checks are tests (`tests/e2e/tidy`).
 pub fn run() -> Result<()> {
@@ -19,10 +17,4 @@ pub fn generate() -> Result<()> {
     let mut openapi = cargo();
     openapi.args(["run", "--quiet", "--package", "headgate", "--", "openapi", "--output", "openapi/openapi.json"]);
     programs::run("headgate openapi", &mut openapi)
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(crate::root());
-    command
 }

@@ -7,6 +7,7 @@ mod python;
 mod test;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -36,7 +37,23 @@ fn main() -> Result<()> {
     }
 }
 
-/// The root of the repository: the folder above this crate's.
+/// The root of the repository: the folder above this crate's. Asked of the running cargo, because
+/// a target folder that clones share may hold a binary that another clone built.
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+    own.parent().map(PathBuf::from).unwrap_or_default()
+}
+
+/// The cargo that runs this task, without what it told this process about xtask's own package: some
+/// build scripts watch those variables, and half of the dependencies would be built again.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|of| name.starts_with(of)) {
+            command.env_remove(&*name);
+        }
+    }
+    command
 }

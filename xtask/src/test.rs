@@ -1,12 +1,11 @@
 //! `cargo xtask test`: brings up what the tests need, runs them, takes it down again.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::postgres::Postgres;
-use crate::{programs, python};
+use crate::{cargo, programs, python};
 
 /// Tests under this module need the files of `--data`.
 const REAL_DATA: &str = "test(/^real_data::/)";
@@ -24,14 +23,13 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     if programs::find("cargo-nextest", &[]).is_none() {
         eprintln!("==> cargo-nextest is not installed; installing it");
-        let mut install = Command::new(env!("CARGO"));
+        let mut install = cargo();
         programs::run("cargo install cargo-nextest", install.args(["install", "--locked", "cargo-nextest"]))
             .context("the tests run with cargo-nextest")?;
     }
     let postgres = Postgres::start()?;
-    let mut nextest = Command::new(env!("CARGO"));
+    let mut nextest = cargo();
     nextest
-        .current_dir(crate::root())
         .args(["nextest", "run", "--workspace", "--no-fail-fast"])
         .env("HEADGATE_TEST_POSTGRES", postgres.url())
         .env("HEADGATE_TEST_PYTHON", python::interpreter()?);

@@ -13,7 +13,7 @@ fn document() -> Value {
 
 #[test]
 fn the_openapi_document_in_the_repository_is_the_one_generated() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("openapi/openapi.json");
+    let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).parent().unwrap().join("openapi/openapi.json");
     let text = crate::openapi_json();
     if std::env::var_os("HEADGATE_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

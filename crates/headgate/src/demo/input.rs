@@ -108,7 +108,8 @@ fn split_csv(text: &str) -> Result<(String, Vec<String>)> {
     let mut start = 0;
     while reader.read_record(&mut record).context("the CSV file cannot be read")? {
         let end = usize::try_from(reader.position().byte())?;
-        records.push(text[start..end].trim_end_matches(['\r', '\n']).to_owned());
+        // The reader stops between the two bytes of CR LF, and skips empty lines at the start of the next.
+        records.push(text[start..end].trim_matches(['\r', '\n']).to_owned());
         start = end;
     }
     if records.is_empty() {

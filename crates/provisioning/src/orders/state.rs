@@ -188,7 +188,7 @@ mod tests {
                 }
             }
         }
-        crate::snapshot::check(concat!(env!("CARGO_MANIFEST_DIR"), "/src/orders/state.txt"), &table);
+        crate::snapshot::check("src/orders/state.txt", &table);
     }
 
     #[test]
