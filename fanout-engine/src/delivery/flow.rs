@@ -112,12 +112,6 @@ impl Flow {
         !self.unsettled.is_empty()
     }
 
-    /// Log records not delivered yet, in and out of scope alike, when the log ends at `head`.
-    #[must_use]
-    pub fn lag(&self, head: u64) -> u64 {
-        self.row.ends_at.unwrap_or(head).saturating_sub(self.window.after())
-    }
-
     /// When the oldest record not yet delivered was committed.
     #[must_use]
     pub const fn behind_since(&self) -> Option<DateTime<Utc>> {
@@ -184,8 +178,10 @@ impl Flow {
         } else {
             shaper.encode(&self.plan, batch).await?
         };
-        self.behind_since.get_or_insert(batch.committed_at);
         self.window.push(encoded, batch.last.min(end));
+        if self.window.records() > 0 {
+            self.behind_since.get_or_insert(batch.committed_at);
+        }
         Ok(())
     }
 

@@ -334,7 +334,7 @@ impl ChannelTask {
             .iter()
             .map(|flow| FlowView {
                 row: flow.row.clone(),
-                after: flow.window.after(),
+                done: flow.window.done(),
                 behind_since: flow.behind_since(),
             })
             .collect();

@@ -60,8 +60,8 @@ pub struct Halt {
 pub struct FlowView {
     /// Its books.
     pub row: FlowRow,
-    /// Everything through here was delivered.
-    pub after: u64,
+    /// Everything through here was delivered, or found out of scope.
+    pub done: u64,
     /// When the oldest record pulled and not delivered was committed.
     pub behind_since: Option<DateTime<Utc>>,
 }
@@ -146,7 +146,7 @@ impl Observed {
         let flows = self.flows.iter().map(|flow| {
             let row = &flow.row;
             let end = row.ends_at.unwrap_or_else(|| head(row.key.element));
-            let lag_records = end.saturating_sub(flow.after);
+            let lag_records = end.saturating_sub(flow.done);
             let age = flow.behind_since.filter(|_| lag_records > 0).map(|since| (now - since).num_seconds());
             FlowStatistics {
                 element: row.key.element,

@@ -27,12 +27,13 @@ impl Records {
         *self.0.entry(canonical(&Value::Object(plain))).or_default() += 1;
     }
 
-    /// The same with numbers rounded to nine digits: a conversion may be computed in another order.
+    /// The same with numbers rounded to nine digits: a conversion may be computed in another order,
+    /// and one that ends on a whole number is written without a point (RFC 8785).
     pub fn rounded(&self) -> Self {
         let mut set = Self::default();
         for (record, count) in &self.0 {
             let mut record: Map<String, Value> = serde_json::from_str(record).expect("it was written as JSON");
-            for value in record.values_mut().filter(|value| value.is_f64()) {
+            for value in record.values_mut().filter(|value| value.is_number()) {
                 let float = value.as_f64().unwrap_or_default();
                 *value = Value::String(format!("{float:.9e}"));
             }

@@ -3,6 +3,7 @@
 mod weather;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -11,6 +12,9 @@ use crate::harness::receiver::Receiver;
 use crate::harness::records::{Records, checksum, number};
 use crate::harness::world::{Organisation, send};
 use crate::harness::{Database, Platform};
+
+/// How long a state may take to come before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn file(name: &str) -> String {
     let folder = std::env::var_os("HEADGATE_TEST_DATA").map(PathBuf::from);
@@ -152,15 +156,17 @@ fn assert_close(expected: &Records, received: &Records, what: &str) {
 
 /// The statistics of a channel once it has delivered `expected` records and nothing is behind.
 async fn settled(consumer: &Organisation, channel: &str, expected: usize) -> Value {
+    let start = Instant::now();
     loop {
         let statistics = consumer.api.get(&format!("{channel}/statistics")).await.unwrap();
+        assert!(start.elapsed() < PATIENCE, "{channel} does not settle at {expected} records: {statistics:#}");
         let flows = statistics["flows"].as_array().unwrap();
         let records: u64 = flows.iter().filter_map(|flow| flow["records"].as_u64()).sum();
         let behind = flows.iter().any(|flow| flow["lag_records"] != 0);
         if !flows.is_empty() && !behind && records >= expected as u64 {
             return statistics;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
