@@ -8,5 +8,6 @@
 
 mod demo;
 mod harness;
+mod readme;
 mod real_data;
 mod tidy;

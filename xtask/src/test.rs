@@ -27,6 +27,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         programs::run("cargo install cargo-nextest", install.args(["install", "--locked", "cargo-nextest"]))
             .context("the tests run with cargo-nextest")?;
     }
+    for (program, package) in [("curl", "curl"), ("jq", "jq")] {
+        if programs::find(program, &[]).is_none() {
+            eprintln!("==> {program} is not installed; installing it");
+            programs::install_packages(&[package]).context("a test runs the README's quick start with it")?;
+        }
+    }
     let postgres = Postgres::start()?;
     let mut nextest = cargo();
     nextest

@@ -10,6 +10,7 @@
 mod announce;
 mod desired;
 pub mod driver;
+mod endpoint;
 mod error;
 pub mod failpoint;
 mod hours;
@@ -25,6 +26,7 @@ pub mod worker;
 
 pub use driver::embedded::EmbeddedDriver;
 pub use driver::{Driver, DriverError};
+pub use endpoint::{ChannelEndpoint, ChannelStream};
 pub use error::OrderError;
 pub use hours::ChannelHours;
 pub use profiles::Profiles;

@@ -56,3 +56,35 @@ fn every_technology_folder_is_registered() {
     registered.sort();
     assert_eq!(folders, registered, "one folder, one line in REGISTRY");
 }
+
+/// The OpenAPI document knows schemas by their bare names: the second of a name would silently
+/// take the place of the first.
+#[test]
+fn schemas_of_the_api_have_names_of_their_own() {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut wrong = Vec::new();
+    for (path, text) in sources(&[".rs"]) {
+        let items = text.split("#[derive(").skip(1).filter(|item| {
+            item.split(")]").next().is_some_and(|derived| derived.split(", ").any(|name| name == "ToSchema"))
+        });
+        for item in items {
+            let declared = item.lines().find_map(|line| {
+                let line = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+                line.strip_prefix("struct ").or_else(|| line.strip_prefix("enum "))
+            });
+            let name: String = declared
+                .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+                .unwrap_or_default();
+            // Declared by a macro, under names that it is given.
+            if name.is_empty() {
+                continue;
+            }
+            match seen.iter().find(|(other, _)| *other == name) {
+                Some((_, other)) => wrong.push(format!("{name}: {path} and {other}")),
+                None => seen.push((name, path.clone())),
+            }
+        }
+    }
+    assert!(seen.len() > 100, "the schemas were found: {}", seen.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

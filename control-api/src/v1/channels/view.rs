@@ -1,12 +1,13 @@
 //! A channel as it is shown: what is desired and what is observed, apart.
 
 use chrono::{DateTime, Utc};
+use headgate_catalog::CatalogError;
 use headgate_catalog::channels::{self, Channel, ChannelSpec, Condition};
-use headgate_catalog::{CatalogError, feeds, subscriptions};
 use headgate_database::Tx;
+use headgate_provisioning::ChannelEndpoint;
 use headgate_types::channel::{ChannelState, Direction};
 use headgate_types::limits::Limits;
-use headgate_types::{ChannelId, ElementId, TenantId};
+use headgate_types::{ChannelId, TenantId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -67,28 +68,7 @@ pub(crate) struct StatusView {
     pub conditions: Vec<Condition>,
     /// Where clients reach it; absent in lists and before it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<EndpointView>,
-}
-
-/// Where clients reach a channel.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct EndpointView {
-    /// The start of its addresses.
-    pub url: String,
-    /// Its feeds (data-in) or tables (data-out).
-    pub streams: Vec<StreamView>,
-}
-
-/// One feed or table of a channel.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(crate) struct StreamView {
-    /// Its name in addresses, tables and files.
-    pub name: String,
-    /// The element behind it.
-    pub element: ElementId,
-    /// Where a feed takes payloads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
+    pub endpoint: Option<ChannelEndpoint>,
 }
 
 impl ChannelView {
@@ -112,7 +92,7 @@ impl ChannelView {
         let mut view = Self::from(channel);
         view.status.conditions = channels::conditions(tx, tenant, id).await?;
         if bound {
-            view.status.endpoint = Some(endpoint(state, tx, tenant, id, direction).await?);
+            view.status.endpoint = Some(ChannelEndpoint::of(tx, &state.config.data_url, tenant, id, direction).await?);
         }
         Ok(view)
     }
@@ -121,33 +101,6 @@ impl ChannelView {
 /// The start of a channel's addresses, without a slash at its end.
 pub(crate) fn data_url(state: &ApiState) -> &str {
     state.config.data_url.as_str().trim_end_matches('/')
-}
-
-async fn endpoint(
-    state: &ApiState,
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: ChannelId,
-    direction: Direction,
-) -> Result<EndpointView, CatalogError> {
-    let url = format!("{}/v1/{direction}/{id}", data_url(state));
-    let streams = match direction {
-        Direction::In => feeds::list(tx, tenant, id)
-            .await?
-            .into_iter()
-            .map(|feed| StreamView {
-                url: Some(format!("{url}/{}", feed.name)),
-                name: feed.name,
-                element: feed.element,
-            })
-            .collect(),
-        Direction::Out => subscriptions::scopes(tx, tenant, id)
-            .await?
-            .into_iter()
-            .map(|scope| StreamView { name: scope.name, element: scope.element, url: None })
-            .collect(),
-    };
-    Ok(EndpointView { url, streams })
 }
 
 impl From<Channel> for ChannelView {

@@ -11,6 +11,7 @@ use super::kind::OrderKind;
 use super::plan::{Phase, StepName, cancellable};
 use super::request::OrderRequest;
 use super::state::{Ending, OrderState};
+use crate::endpoint::ChannelEndpoint;
 
 /// An order with its steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,7 +171,7 @@ pub struct IssuedCredential {
 pub struct OrderResult {
     /// Where the channel is reached, for channels that are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<Value>,
+    pub endpoint: Option<ChannelEndpoint>,
     /// The credentials issued.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<IssuedCredential>,

@@ -3,13 +3,13 @@
 use chrono::TimeDelta;
 use headgate_access::{CredentialKind, Issued};
 use headgate_database::Tx;
-use headgate_types::channel::{ConditionStatus, ConditionType, Direction};
+use headgate_types::channel::{ConditionStatus, ConditionType};
 use headgate_types::technology::TechnologyDescriptor;
-use serde_json::{Map, Value, json};
 
 use super::{Acted, Outcome, StepFailure};
 use crate::announce;
 use crate::desired;
+use crate::endpoint::ChannelEndpoint;
 use crate::orders::{IssuedCredential, OrderRequest};
 use crate::worker::Worker;
 use crate::worker::turn::Turn;
@@ -64,23 +64,12 @@ impl Worker {
         tx: &mut Tx,
         turn: &Turn,
         technology: &TechnologyDescriptor,
-    ) -> Result<Option<Value>, StepFailure> {
+    ) -> Result<Option<ChannelEndpoint>, StepFailure> {
         if !technology.issues_key {
             return Ok(None);
         }
-        let base = self.parts.config.data_url.as_str().trim_end_matches('/');
-        let host = self.parts.config.data_url.host_str();
-        let port = self.parts.config.data_url.port_or_known_default();
-        let url = format!("{base}/v1/{}/{}/", turn.channel.direction, turn.channel.id);
-        let mut endpoint = json!({ "url": url, "host": host, "port": port });
-        if turn.channel.direction == Direction::In {
-            let feeds = headgate_catalog::feeds::list(tx, turn.order.tenant, turn.order.channel).await?;
-            let urls: Map<_, _> = feeds
-                .into_iter()
-                .map(|feed| (feed.name.clone(), Value::String(format!("{url}{}", feed.name))))
-                .collect();
-            endpoint["feeds"] = Value::Object(urls);
-        }
+        let (tenant, channel, direction) = (turn.order.tenant, turn.order.channel, turn.channel.direction);
+        let endpoint = ChannelEndpoint::of(tx, &self.parts.config.data_url, tenant, channel, direction).await?;
         Ok(Some(endpoint))
     }
 }

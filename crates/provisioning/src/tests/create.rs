@@ -26,7 +26,7 @@ async fn a_data_out_channel_ends_active_with_binding_credential_and_one_ready_ev
         assert!(channel.binding.unwrap().url.starts_with("file:///"));
         assert_eq!(world.directories(), 1);
         let endpoint = order.result.endpoint.unwrap();
-        assert_eq!(endpoint["url"], format!("https://data.example.org:8443/v1/out/{}/", order.channel));
+        assert_eq!(endpoint.url, format!("https://data.example.org:8443/v1/out/{}", order.channel));
         assert_eq!(order.result.credentials.len(), 1);
         let mut tx = world.control.read_tenant(world.tenant).await.unwrap();
         let issued = credentials::list(&mut tx, world.tenant, order.channel, order.updated_at).await.unwrap();
@@ -52,7 +52,8 @@ async fn a_data_in_channel_publishes_its_elements_when_it_is_live() {
         assert_eq!(setup::element_states(&mut tx, world.tenant).await, ["PUBLISHED"]);
         drop(tx);
         let url = format!("https://data.example.org:8443/v1/in/{}/readings", order.channel);
-        assert_eq!(order.result.endpoint.unwrap()["feeds"]["readings"], url);
+        let streams = order.result.endpoint.unwrap().streams;
+        assert_eq!(streams[0].url.as_deref(), Some(url.as_str()));
         assert_eq!(world.event_types().await, ["catalog.element.published", "channel.ready", "order.succeeded"]);
     }
 }
