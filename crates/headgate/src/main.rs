@@ -10,13 +10,34 @@ mod maintenance;
 mod serve;
 mod telemetry;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::{AuditCommand, Cli, Command, ServeArguments, UsageCommand};
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match start(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {}", in_one_line(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What failed and why. Errors that already say their cause are not followed by it again, and no
+/// stack hides the line.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |line, cause| match line.contains(&cause) {
+        true => line,
+        false if line.is_empty() => cause,
+        false => format!("{line}: {cause}"),
+    })
+}
+
+fn start(cli: Cli) -> Result<()> {
     // Two providers end up linked; without a choice the first TLS connection panics.
     let installed = rustls::crypto::ring::default_provider().install_default();
     debug_assert!(installed.is_ok(), "nobody installs a provider before main");
@@ -70,4 +91,9 @@ fn announce(running: &serve::Running) {
         println!("client_secret  {client_secret}\n");
     }
     println!("ready");
+}
+
+#[expect(clippy::print_stderr, reason = "the answer to whoever started the program")]
+fn complain(text: &str) {
+    eprintln!("{text}");
 }

@@ -185,8 +185,13 @@ fn print_report(report: &Report, channels: &[Channel], plans: &[ChannelPlan], ru
         }
     }
     say(&format!("  open {}/docs", running.control_url));
-    say(&format!("\nUsage: {}", report.usage));
-    say(&format!("Price: {}", report.price));
+    if let Some((client_id, client_secret)) = &running.admin {
+        say(&format!("    and authorize as the administrator {client_id} with {client_secret}"));
+    }
+    say("\nMetered for the consumer:");
+    report.usage_lines().for_each(|line| say(&line));
+    say("\nPriced by the standard rate card:");
+    report.price_lines().for_each(|line| say(&line));
 }
 
 /// The input's records as JSON objects, to count what a filter lets through.
