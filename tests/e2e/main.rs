@@ -6,6 +6,7 @@
     reason = "a test panics to fail; client modules are shared with the demo, which uses all of them"
 )]
 
+mod browser;
 mod demo;
 mod harness;
 mod readme;

@@ -10,6 +10,13 @@ use crate::{cargo, programs, python};
 /// Tests under this module need the files of `--data`.
 const REAL_DATA: &str = "test(/^real_data::/)";
 
+/// Programs that tests run, the Debian packages that bring them, and what for.
+const PROGRAMS: &[(&str, &[&str], &str)] = &[
+    ("curl", &["curl"], "a test runs the README's quick start with curl"),
+    ("jq", &["jq"], "a test runs the README's quick start with jq"),
+    ("chromedriver", &["chromium", "chromium-driver"], "a test uses Swagger UI in Chromium"),
+];
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Runs the suite on real data instead: a folder with weather/ and northwind/.
@@ -27,10 +34,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         programs::run("cargo install cargo-nextest", install.args(["install", "--locked", "cargo-nextest"]))
             .context("the tests run with cargo-nextest")?;
     }
-    for (program, package) in [("curl", "curl"), ("jq", "jq")] {
+    for (program, packages, why) in PROGRAMS {
         if programs::find(program, &[]).is_none() {
             eprintln!("==> {program} is not installed; installing it");
-            programs::install_packages(&[package]).context("a test runs the README's quick start with it")?;
+            programs::install_packages(packages).context(*why)?;
         }
     }
     let postgres = Postgres::start()?;
