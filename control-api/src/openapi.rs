@@ -1,6 +1,9 @@
 //! The OpenAPI 3.1 document: what the handlers declare, completed by what holds for all of them.
 
+use std::collections::BTreeMap;
+
 use headgate_types::Problem;
+use serde_json::Value;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes, SecurityScheme};
@@ -50,6 +53,14 @@ pub(crate) fn base() -> Document {
     Base::openapi()
 }
 
+/// An example of each request body, by operation id; a test sends them.
+pub(crate) fn examples() -> BTreeMap<String, Value> {
+    serde_yaml_ng::from_str(include_str!("../../templates/examples.yaml")).unwrap_or_else(|error| {
+        tracing::error!(%error, "the examples built into the binary cannot be read");
+        BTreeMap::new()
+    })
+}
+
 /// Completes the document after all routes were added.
 pub(crate) fn complete(mut document: Document) -> Document {
     let components = document.components.get_or_insert_with(Default::default);
@@ -58,10 +69,16 @@ pub(crate) fn complete(mut document: Document) -> Document {
     components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::new([flow])));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let mut examples = examples();
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             finish(operation, path);
+            let example = operation.operation_id.as_ref().and_then(|id| examples.remove(id));
+            let Some(RefOr::T(body)) = operation.request_body.as_mut() else { continue };
+            if let Some(RefOr::T(content)) = body.content.get_mut("application/json") {
+                content.example = example;
+            }
         }
     }
     document

@@ -76,6 +76,28 @@ async fn every_operation_refuses_strangers_and_clients_without_its_scope() {
     }
 }
 
+#[tokio::test]
+async fn every_request_body_has_an_example_that_is_understood() {
+    let mut examples = crate::openapi::examples();
+    for api in TestApi::all().await {
+        let tenant = api.tenant("a").await;
+        for (path, method, operation) in operations(&document()) {
+            let Some(content) = operation["requestBody"]["content"].get("application/json") else { continue };
+            let id = operation["operationId"].as_str().unwrap();
+            let example = content.get("example").unwrap_or_else(|| panic!("add {id} to templates/examples.yaml"));
+            let token = if path.starts_with("/v1/admin") { &api.admin } else { &tenant.token };
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let call = api.call(method, &filled(&path)).token(token).header("if-match", "*");
+            let reply = call.header("idempotency-key", id).json(example).send().await;
+            // Ids in paths and bodies name nothing here; everything else of the body is right.
+            let fine = matches!(reply.status.as_u16(), 200..=202 | 404) || reply.pointers() == ["/data/0/element"];
+            assert!(fine, "{id}: {} {}", reply.status, reply.text);
+            examples.remove(id);
+        }
+    }
+    assert!(examples.is_empty(), "these are examples of nothing: {:?}", examples.keys());
+}
+
 /// A path with ids of the right kind that name nothing.
 fn filled(path: &str) -> String {
     let prefix = |name: &str| match name {
