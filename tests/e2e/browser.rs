@@ -18,7 +18,7 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// A headless browser with one tab.
 struct Browser {
     _driver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
     http: reqwest::Client,
     session: String,
 }
@@ -59,7 +59,7 @@ impl Browser {
         let base = format!("http://127.0.0.1:{port}/session");
         let answer: Value = http.post(&base).json(&capabilities).send().await.unwrap().json().await.unwrap();
         let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}"));
-        Self { session: format!("{base}/{id}"), _driver: driver, _profile: profile, http }
+        Self { session: format!("{base}/{id}"), _driver: driver, profile, http }
     }
 
     async fn command(&self, path: &str, body: Value) -> Result<Value, Value> {
@@ -110,6 +110,14 @@ impl Browser {
             assert!(start.elapsed() < PATIENCE, "{selector} stays empty");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver's children outlive it; they are known by their profile.
+        let profile = self.profile.path().to_string_lossy().into_owned();
+        let _ = std::process::Command::new("pkill").args(["-KILL", "-f", &profile]).status();
     }
 }
 
