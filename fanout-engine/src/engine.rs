@@ -39,7 +39,8 @@ const RECORD_ID_PURPOSE: &str = "record-id";
 pub struct EngineConfig {
     /// The data listener's address as clients see it, without a trailing slash.
     pub public_url: String,
-    /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one.
+    /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one. It is what
+    /// tenants wait for at most before they see what was delivered.
     pub usage_span: Duration,
     /// Bytes of shaped ranges kept for other channels of the same plan.
     pub plan_cache_bytes: usize,
@@ -49,7 +50,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             public_url: "http://127.0.0.1:7081".to_owned(),
-            usage_span: Duration::from_secs(3_600),
+            usage_span: Duration::from_secs(300),
             plan_cache_bytes: 256 << 20,
         }
     }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::accounts::{self, Refusal};
 use super::bisect::{self, Cut};
-use super::books::Settled;
+use super::books::{Settled, span_start};
 use super::bucket::Throttle;
 use super::flow::{Flow, FlowError};
 use super::quota::{Allowed, Spent, allowed};
@@ -446,6 +446,18 @@ impl Worker {
     #[must_use]
     pub fn collecting(&self) -> bool {
         self.flows.iter().any(Flow::collecting)
+    }
+
+    /// Cuts what was delivered in a span that is over: a channel that goes quiet must not keep its
+    /// last usage open until its next record.
+    pub async fn cut_past_usage(&mut self) -> Result<(), DeliveryError> {
+        let since = span_start(self.context.clock.now(), self.context.usage_span);
+        for flow in &mut self.flows {
+            if flow.row.open.records > 0 && flow.row.open.since < since {
+                flow.row = accounts::cut(&self.context, &flow.row, &flow.dims).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Cuts the open usage of every flow, whatever the hour.

@@ -109,7 +109,7 @@ impl ChannelTask {
             });
             return REOPEN;
         }
-        self.cut_if_asked().await;
+        self.cut_usage().await;
         let Some(open) = &mut self.open else { return REOPEN };
         let heads = heads(&open.worker, &self.surroundings.context);
         let (turn, holding) = match wanted.mode {
@@ -143,15 +143,20 @@ impl ChannelTask {
         limit
     }
 
-    /// Cuts the open usage when somebody wants to see it before the hour ends.
-    async fn cut_if_asked(&mut self) {
+    /// Cuts usage whose span is over, and all of it when somebody wants to see it before.
+    async fn cut_usage(&mut self) {
         let asked = *self.surroundings.cuts.borrow();
-        let Some(open) = self.open.as_mut().filter(|_| asked > self.cut) else { return };
-        match open.worker.cut_usage().await {
-            Ok(()) => {
+        let Some(open) = self.open.as_mut() else { return };
+        let cut = match asked > self.cut {
+            true => open.worker.cut_usage().await,
+            false => open.worker.cut_past_usage().await,
+        };
+        match cut {
+            Ok(()) if asked > self.cut => {
                 self.cut = asked;
                 self.observe(|observed| observed.cut = asked);
             }
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(%error, "failed to cut usage; the books are read anew");
                 self.close().await;

@@ -53,7 +53,11 @@ async fn usage_equals_deliveries_and_its_ranges_tile() {
             bench.append((0..5).map(|id| 100 + hour * 10 + id)).await;
             settle(&mut worker).await;
         }
-        worker.cut_usage().await.unwrap();
+        // Nothing more is delivered; the last hour is cut when it is over, and not before.
+        worker.cut_past_usage().await.unwrap();
+        assert_eq!(bench.used(Meter::DeliverRecords).await, 20, "{}", db.name);
+        bench.clock.advance(TimeDelta::hours(1));
+        worker.cut_past_usage().await.unwrap();
         let rows = bench.rows().await;
         let (records, bytes) =
             rows.iter().fold((0, 0), |(records, bytes), row| (records + row.totals.records, bytes + row.totals.bytes));
