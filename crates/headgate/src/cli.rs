@@ -41,6 +41,14 @@ pub enum Command {
     ///   headgate demo --input readings.csv --format csv
     #[command(verbatim_doc_comment)]
     Demo(DemoArguments),
+    /// Measures this machine's Headgate beside peers in the same run
+    ///
+    /// Durable ingestion (B1, B2), delivery with few and many models (B6), latency (B7) and idle
+    /// channels (B12). Figures mean something in the release profile only:
+    ///
+    ///   cargo run --release -- bench --json benchmarks.json
+    #[command(verbatim_doc_comment)]
+    Bench(BenchArguments),
     /// Brings the tables up to date and ends
     Migrate(ServeArguments),
     /// Prints the OpenAPI document of the control API
@@ -109,6 +117,28 @@ pub struct DemoArguments {
     /// PostgreSQL instead of the embedded SQLite
     #[arg(long, env = "HEADGATE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct BenchArguments {
+    /// Only these, by commas: B1,B2,B6,B7,B12
+    #[arg(long, value_name = "NAMES")]
+    pub only: Option<String>,
+    /// How often each is measured, peers in turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub rounds: u32,
+    /// How long one measurement lasts
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub seconds: u64,
+    /// Stream channels in B6, B7 and B12
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub channels: usize,
+    /// Writes the figures there as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Serves as the peer of B1 and B2, appending to this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub peer: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

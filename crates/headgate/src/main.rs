@@ -1,6 +1,7 @@
 //! The one binary: configuration, telemetry, wiring, roles, command line. It knows every crate and
 //! no business rule.
 
+mod bench;
 mod cli;
 mod config;
 mod demo;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use cli::{AuditCommand, Cli, Command, ServeArguments, UsageCommand};
+use cli::{AuditCommand, BenchArguments, Cli, Command, ServeArguments, UsageCommand};
 
 fn main() -> ExitCode {
     match start(Cli::parse()) {
@@ -53,6 +54,8 @@ async fn run(command: Command) -> Result<()> {
             telemetry::start_logging(false, Some("warn"));
             demo::run(arguments).await
         }
+        Command::Bench(BenchArguments { peer: Some(file), .. }) => bench::peer::run(&file).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
         Command::Migrate(arguments) => maintenance::migrate(arguments.settings()?.resolve()?).await,
         Command::Openapi { output } => maintenance::openapi(output.as_deref()),
         Command::Usage(UsageCommand::Reconcile(arguments)) => {

@@ -1,14 +1,14 @@
 //! `headgate demo`: the whole product on a temporary data directory, used over its own APIs as
 //! its users would, and checked.
 
-mod client;
+pub mod client;
 mod input;
 mod plan;
 mod read;
 mod receiver;
 mod report;
 mod verify;
-mod world;
+pub mod world;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};

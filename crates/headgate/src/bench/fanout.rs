@@ -1,0 +1,194 @@
+//! B6, B7 and B12: what delivery costs per record and per model, how late records arrive, and what
+//! channels cost that have nothing to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::json;
+
+use super::report::Report;
+use super::{World, row};
+use crate::cli::BenchArguments;
+use crate::demo::world::{self, Channel};
+
+/// Rows sent in B6.
+const ROWS: u64 = 20_000;
+/// Rows a second in B7, and how often some are sent.
+const RATE: u64 = 4_000;
+const EVERY: Duration = Duration::from_millis(50);
+/// Orders placed at once.
+const ORDERS: usize = 8;
+
+/// B6: the same rows into the same number of channels, with ever more distinct models.
+pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
+    let channels = arguments.channels;
+    let mut distinct: Vec<usize> = [1, 10, channels].into_iter().filter(|models| *models <= channels).collect();
+    distinct.dedup();
+    for _ in 0..arguments.rounds {
+        for models in &distinct {
+            let world = World::start().await?;
+            let opened = open(&world, channels, *models).await?;
+            let before = world.headgate.server.used()?;
+            let start = Instant::now();
+            for first in (0..ROWS).step_by(5_000) {
+                let rows: String = (first..first + 5_000).map(|id| row(id, 0) + "\n").collect();
+                world::send(&world.feed, "application/x-ndjson", rows).await?;
+            }
+            for channel in &opened {
+                delivered(&world, channel, ROWS).await?;
+            }
+            let wall = start.elapsed().as_secs_f64();
+            let after = world.headgate.server.used()?;
+            let rows = (ROWS * channels as u64) as f64;
+            report.add(
+                "B6",
+                &format!("{models} models"),
+                json!({
+                    "channels": channels,
+                    "delivered_rows_per_s": rows / wall,
+                    "cpu_us_per_delivered_row": (after.cpu - before.cpu) * 1e6 / rows,
+                    "resident_mb": after.resident >> 20,
+                }),
+            );
+            world.headgate.server.stop().await?;
+        }
+    }
+    if channels > 10 {
+        report.ratio("B6", "cpu_us_per_delivered_row", "10 models", &format!("{channels} models"));
+    }
+    Ok(())
+}
+
+/// B7: rows at a fixed rate into many channels; ten readers measure how old what arrives is.
+pub async fn latency(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
+    for _ in 0..arguments.rounds {
+        let world = World::start().await?;
+        let opened = open(&world, arguments.channels, 10).await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> =
+            opened.iter().take(10).map(|channel| tokio::spawn(read(channel.clone(), Arc::clone(&stop)))).collect();
+        let before = world.headgate.server.used()?;
+        let sent = feed(&world.feed, Duration::from_secs(arguments.seconds)).await?;
+        for channel in &opened {
+            delivered(&world, channel, sent).await?;
+        }
+        let after = world.headgate.server.used()?;
+        stop.store(true, Ordering::Relaxed);
+        // One more record ends the readers, which look at the flag only when something arrives.
+        world.conformed().await?;
+        let mut ages = Vec::new();
+        for reader in readers {
+            ages.extend(reader.await??);
+        }
+        ages.sort_unstable();
+        let at = |share: f64| ages.get((ages.len() as f64 * share) as usize).copied().unwrap_or(0) as f64 / 1e3;
+        report.add(
+            "B7",
+            "headgate",
+            json!({
+                "rows_sent": sent,
+                "ages_seen": ages.len(),
+                "p50_ms": at(0.5),
+                "p99_ms": at(0.99),
+                "cores": (after.cpu - before.cpu) / arguments.seconds as f64,
+            }),
+        );
+        world.headgate.server.stop().await?;
+    }
+    Ok(())
+}
+
+/// B12: memory and CPU of channels that get nothing.
+pub async fn idle(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
+    let time = Duration::from_secs(arguments.seconds);
+    let world = World::start().await?;
+    let measure = async |world: &World| -> Result<(f64, u64)> {
+        let before = world.headgate.server.used()?;
+        tokio::time::sleep(time).await;
+        let after = world.headgate.server.used()?;
+        Ok(((after.cpu - before.cpu) / time.as_secs_f64(), after.resident))
+    };
+    let (cores, resident) = measure(&world).await?;
+    report.add("B12", "no channels", json!({"cores": cores, "resident_mb": resident >> 20}));
+    open(&world, arguments.channels, 1).await?;
+    let (busy, more) = measure(&world).await?;
+    report.add(
+        "B12",
+        &format!("{} channels", arguments.channels),
+        json!({
+            "cores": busy,
+            "resident_mb": more >> 20,
+            "bytes_per_channel": more.saturating_sub(resident) as f64 / arguments.channels as f64,
+            "cpu_us_per_channel_and_s": (busy - cores) * 1e6 / arguments.channels as f64,
+        }),
+    );
+    world.headgate.server.stop().await
+}
+
+/// Orders stream channels whose models take turns.
+async fn open(world: &World, channels: usize, models: usize) -> Result<Vec<Channel>> {
+    let element = world.feed.element();
+    let orders = (0..channels).map(|index| async move {
+        let model = json!({"fields": [
+            {"name": "id"}, {"name": "ts"}, {"name": "device"}, {"name": "site"},
+            {"name": format!("value_{}", index % models), "from": "value"},
+        ]});
+        world.stream(&format!("channel {index}"), json!({"element": element}), model).await
+    });
+    futures::stream::iter(orders).buffer_unordered(ORDERS).try_collect().await
+}
+
+/// Waits until a channel got this many records.
+async fn delivered(world: &World, channel: &Channel, rows: u64) -> Result<()> {
+    loop {
+        let statistics = world.consumer.api.get(&format!("{}/statistics", channel.path)).await?;
+        let records = statistics["flows"].as_array().into_iter().flatten().filter_map(|flow| flow["records"].as_u64());
+        if records.sum::<u64>() >= rows {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Sends rows stamped with the time at a fixed rate; returns how many.
+async fn feed(feed: &Channel, time: Duration) -> Result<u64> {
+    let http = reqwest::Client::new();
+    let url = format!("{}/{}", feed.url(), feed.stream());
+    let per_send = RATE * EVERY.as_millis() as u64 / 1_000;
+    let mut tick = tokio::time::interval(EVERY);
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < time {
+        tick.tick().await;
+        let now = micros()?;
+        let rows: String = (sent..sent + per_send).map(|id| row(id, now) + "\n").collect();
+        let request = http.post(&url).bearer_auth(feed.secret("channel_key"));
+        request.header("content-type", "application/x-ndjson").body(rows).send().await?.error_for_status()?;
+        sent += per_send;
+    }
+    Ok(sent)
+}
+
+/// Follows a stream channel and returns the age in microseconds of every record at its arrival.
+async fn read(channel: Channel, stop: Arc<AtomicBool>) -> Result<Vec<u64>> {
+    let http = reqwest::Client::new();
+    let (key, mut after, mut ages) = (channel.secret("channel_key").to_owned(), "latest".to_owned(), Vec::new());
+    while !stop.load(Ordering::Relaxed) {
+        let url = format!("{}/records?after={after}&limit=1000&wait=1", channel.url());
+        let response = http.get(url).bearer_auth(&key).send().await?.error_for_status()?;
+        let position = response.headers().get("headgate-next-position").context("no next position")?;
+        position.to_str()?.clone_into(&mut after);
+        let (body, now) = (response.text().await?, micros()?);
+        for line in body.lines() {
+            let record: serde_json::Value = serde_json::from_str(line)?;
+            ages.extend(record["data"]["ts"].as_u64().filter(|ts| *ts > 0).map(|ts| now.saturating_sub(ts)));
+        }
+    }
+    Ok(ages)
+}
+
+fn micros() -> Result<u64> {
+    Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
+}
