@@ -9,6 +9,7 @@
 mod browser;
 mod demo;
 mod harness;
+mod process;
 mod readme;
 mod real_data;
 mod tidy;

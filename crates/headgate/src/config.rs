@@ -60,7 +60,8 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_INSECURE_HTTP", num_args = 0..=1, default_missing_value = "true")]
     pub insecure_http: Option<bool>,
 
-    /// Networks that webhooks may reach although they are private, for example 10.1.0.0/16
+    /// Networks that webhooks may reach although they are private, by plain http and on any port too,
+    /// for example 10.1.0.0/16; elsewhere only https on ports 443 and 8443 is spoken
     #[arg(long, env = "HEADGATE_OUTBOUND_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     pub outbound_allow: Option<Vec<ipnet::IpNet>>,
 

@@ -34,6 +34,8 @@ const AUDIENCE: &str = "headgate";
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// PostgreSQL connections per database role and part.
 const CONNECTIONS: u32 = 16;
+/// Open files below which the operator is warned.
+const ENOUGH_FILES: u64 = 4_096;
 
 /// A running Headgate.
 pub struct Running {
@@ -78,8 +80,21 @@ pub async fn access(directory: &Directory, control: &Db, clock: &SharedClock, is
     Access::open(control.clone(), Arc::clone(clock), access_config).await.context("failed to open the signing keys")
 }
 
+/// Raises the soft limit of open files to the hard one: every channel keeps a few open, and the
+/// usual soft limit of 1,024 would end at some two hundred channels.
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < ENOUGH_FILES => {
+            tracing::warn!(limit, "few files may be open at once; raise the limit (ulimit -Hn) for many channels");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "failed to raise the limit of open files"),
+    }
+}
+
 /// Starts everything the roles ask for. When it returns, every listener answers.
 pub async fn start(config: Config) -> Result<Running> {
+    raise_open_files();
     let directory = Directory::open(&config.data_dir)?;
     let clock = SystemClock::shared();
     let (control, data) = databases(&config, &directory).await?;
@@ -109,8 +124,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let mut tx = data.platform().await?;
     headgate_metering::ensure_standard(&mut tx, clock.now()).await?;
     tx.commit().await?;
-    let outbound =
-        GuardedClient::new(OutboundPolicy { allow: config.outbound_allow.clone(), ..OutboundPolicy::development() })?;
+    let outbound = GuardedClient::new(OutboundPolicy { allow: config.outbound_allow.clone() })?;
     let events = Events::new(control.clone(), Arc::clone(&clock), access.clone(), outbound.clone());
     let internal_token = SecretString::from(hex::encode(*access.derive_key("internal api")));
     let metrics = telemetry::start_metrics()?;

@@ -34,12 +34,18 @@ pub struct Platform {
 impl Platform {
     /// Starts on an empty data directory.
     pub async fn start(database: Database) -> Result<Self> {
+        Self::start_with(database, |command| command).await
+    }
+
+    /// The same by another command made out of the usual one; restarts use the usual one.
+    pub async fn start_with(database: Database, change: impl FnOnce(Command) -> Command) -> Result<Self> {
         let database_url = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(fresh_database().await?),
         };
         let directory = tempfile::tempdir()?;
-        let mut process = spawn(directory.path(), database_url.as_deref())?;
+        let log = log_file(directory.path());
+        let mut process = started(change(command(directory.path(), database_url.as_deref())), &log)?;
         let ready = ready(&mut process, directory.path())?;
         let admin = ready.admin.context("a first start prints an admin credential")?;
         Ok(Self {
@@ -87,6 +93,11 @@ impl Platform {
         ApiClient::sign_in(&self.control, &self.admin.0, &self.admin.1).await
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -129,21 +140,28 @@ fn log_file(directory: &Path) -> PathBuf {
 }
 
 fn spawn(directory: &Path, database_url: Option<&str>) -> Result<Child> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(directory))?;
+    started(command(directory, database_url), &log_file(directory))
+}
+
+/// The command of a server on free ports.
+fn command(directory: &Path, database_url: Option<&str>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
     command
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))
         .args(["--control-listen", "127.0.0.1:0", "--data-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
-        .args(["--outbound-allow", "127.0.0.0/8"])
-        .env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log);
+        .args(["--outbound-allow", "127.0.0.0/8"]);
     if let Some(url) = database_url {
         command.env("HEADGATE_DATABASE_URL", url);
     }
+    command
+}
+
+fn started(mut command: Command, log: &Path) -> Result<Child> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+    command.env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     command.spawn().context("failed to start headgate")
 }
 

@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use url::Url;
 
-use super::policy::{OutboundError, OutboundPolicy};
+use super::policy::{OutboundError, OutboundPolicy, needs_named_network};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,7 +31,10 @@ pub struct Answer {
 /// An HTTP client for addresses that tenants name. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct GuardedClient {
+    /// For https on its usual ports.
     client: Client,
+    /// For plain http and other ports: reaches only the networks that the operator names.
+    named: Client,
     policy: Arc<OutboundPolicy>,
 }
 
@@ -56,16 +59,18 @@ impl GuardedClient {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let policy = Arc::new(policy);
-        let client = Client::builder()
-            .dns_resolver(Arc::new(FilteredResolver(Arc::clone(&policy))))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .user_agent(concat!("headgate/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| OutboundError::Client(reason(&error)))?;
-        Ok(Self { client, policy })
+        let client = |only_named: bool| {
+            Client::builder()
+                .dns_resolver(Arc::new(FilteredResolver { policy: Arc::clone(&policy), only_named }))
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .timeout(timeout)
+                .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+                .user_agent(concat!("headgate/", env!("CARGO_PKG_VERSION")))
+                .build()
+                .map_err(|error| OutboundError::Client(reason(&error)))
+        };
+        Ok(Self { client: client(false)?, named: client(true)?, policy })
     }
 
     /// What may be reached.
@@ -94,7 +99,8 @@ impl GuardedClient {
         body: Bytes,
     ) -> Result<Answer, OutboundError> {
         self.policy.check_url(url)?;
-        let request = self.client.request(method, url.clone()).headers(headers).body(body);
+        let client = if needs_named_network(url).is_some() { &self.named } else { &self.client };
+        let request = client.request(method, url.clone()).headers(headers).body(body);
         let mut response = request.send().await.map_err(|error| failure(&error))?;
         let mut kept = Vec::new();
         // An answer that breaks off or is too long has still answered: the status counts.
@@ -113,7 +119,10 @@ impl GuardedClient {
 }
 
 /// Resolves by the operating system and lets through only what the policy does.
-struct FilteredResolver(Arc<OutboundPolicy>);
+struct FilteredResolver {
+    policy: Arc<OutboundPolicy>,
+    only_named: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("the name resolves to no address that may be reached")]
@@ -121,10 +130,14 @@ struct NoAddress;
 
 impl Resolve for FilteredResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
+        let (policy, only_named) = (Arc::clone(&self.policy), self.only_named);
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|address| policy.check_address(address.ip()).is_ok()).collect();
+            let passes = |address: &SocketAddr| match only_named {
+                true => policy.names(address.ip()),
+                false => policy.check_address(address.ip()).is_ok(),
+            };
+            let allowed: Vec<SocketAddr> = found.filter(passes).collect();
             if allowed.is_empty() {
                 return Err(NoAddress.into());
             }

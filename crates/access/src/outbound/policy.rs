@@ -40,24 +40,20 @@ impl Coded for OutboundError {
     }
 }
 
-/// Which addresses may be reached. The default is the strict one: public addresses, https,
-/// ports 443 and 8443.
+/// Which addresses may be reached: public ones by https on port 443 or 8443, and the networks that
+/// the operator names, those by plain http and on any port as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutboundPolicy {
-    /// Ranges that are not public and may be reached all the same.
+    /// The networks that the operator names.
     pub allow: Vec<IpNet>,
-    /// Plain http as well; for development.
-    pub allow_http: bool,
-    /// Any port; for development.
-    pub allow_any_port: bool,
 }
 
 impl OutboundPolicy {
-    /// For a laptop and for tests: this machine, plain http, any port.
+    /// For a laptop and for tests: this machine.
     #[must_use]
     pub fn development() -> Self {
         let loopback = [IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))];
-        Self { allow: loopback.to_vec(), allow_http: true, allow_any_port: true }
+        Self { allow: loopback.to_vec() }
     }
 
     /// Checks everything about a URL that needs no name resolution; for requests that register
@@ -66,25 +62,35 @@ impl OutboundPolicy {
     /// # Errors
     /// [`OutboundError::Refused`] says what is wrong.
     pub fn check_url(&self, url: &Url) -> Result<(), OutboundError> {
-        match url.scheme() {
-            "https" => {}
-            "http" if self.allow_http => {}
-            _ => return Err(OutboundError::Refused("only https is allowed")),
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(OutboundError::Refused("only https is allowed"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(OutboundError::Refused("a URL must not carry user and password"));
         }
-        let port = url.port_or_known_default().unwrap_or(0);
-        if !self.allow_any_port && !matches!(port, 443 | 8443) {
-            return Err(OutboundError::Refused("only the ports 443 and 8443 are allowed"));
-        }
+        let check = |address| match needs_named_network(url) {
+            None => self.check_address(address),
+            Some(_) if self.names(address) => Ok(()),
+            Some(why) => Err(OutboundError::Refused(why)),
+        };
         match url.host() {
             None => Err(OutboundError::Refused("a URL must name a host")),
             // Connections to a literal never ask the resolver, so it is checked here.
-            Some(Host::Ipv4(address)) => self.check_address(IpAddr::V4(address)),
-            Some(Host::Ipv6(address)) => self.check_address(IpAddr::V6(address)),
-            Some(Host::Domain(_)) => Ok(()),
+            Some(Host::Ipv4(address)) => check(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => check(IpAddr::V6(address)),
+            Some(Host::Domain(_)) => match needs_named_network(url) {
+                Some(why) if self.allow.is_empty() => Err(OutboundError::Refused(why)),
+                // What the name leads to is checked when it is resolved.
+                _ => Ok(()),
+            },
         }
+    }
+
+    /// Whether the operator names a network with this address.
+    #[must_use]
+    pub fn names(&self, address: IpAddr) -> bool {
+        let inner = embedded(address);
+        self.allow.iter().any(|range| range.contains(&inner))
     }
 
     /// Checks one address.
@@ -92,13 +98,20 @@ impl OutboundPolicy {
     /// # Errors
     /// [`OutboundError::Refused`] for one that is neither public nor allowed by name.
     pub fn check_address(&self, address: IpAddr) -> Result<(), OutboundError> {
-        let inner = embedded(address);
-        let allowed = self.allow.iter().any(|range| range.contains(&inner));
-        if allowed || is_public(inner) {
+        if self.names(address) || is_public(embedded(address)) {
             return Ok(());
         }
         Err(OutboundError::Refused("it is not a public address"))
     }
+}
+
+/// Why a URL is for networks that the operator names and for no others, if it is.
+pub(super) fn needs_named_network(url: &Url) -> Option<&'static str> {
+    if url.scheme() != "https" {
+        return Some("only https is allowed");
+    }
+    let usual = matches!(url.port_or_known_default(), Some(443 | 8443));
+    (!usual).then_some("only the ports 443 and 8443 are allowed")
 }
 
 /// The IPv4 address inside an IPv6 one that would be translated to it (RFC 4291 2.5.5.2,
@@ -229,12 +242,14 @@ mod tests {
         let development = OutboundPolicy::development();
         assert!(!refused(&development, "http://127.0.0.1:9000/"));
         assert!(!refused(&development, "http://[::1]:9000/"));
-        assert!(refused(&development, "http://10.0.0.1:9000/"));
+        for url in ["http://10.0.0.1:9000/", "http://93.184.216.34/", "https://93.184.216.34:9000/"] {
+            assert!(refused(&development, url), "{url}: only what is named is reached so");
+        }
     }
 
     #[test]
     fn a_private_range_is_reached_only_when_listed() {
-        let policy = OutboundPolicy { allow: vec!["10.20.0.0/16".parse().unwrap()], ..OutboundPolicy::default() };
+        let policy = OutboundPolicy { allow: vec!["10.20.0.0/16".parse().unwrap()] };
         assert!(!refused(&policy, "https://10.20.1.2/"));
         assert!(!refused(&policy, "https://[::ffff:10.20.1.2]/"));
         assert!(refused(&policy, "https://10.21.1.2/"));

@@ -50,11 +50,12 @@ async fn an_allowed_address_answers_and_only_the_beginning_is_kept() {
 #[tokio::test]
 async fn a_name_that_leads_to_a_private_address_is_refused_before_connecting() {
     let (address, hits) = listener().await;
-    let policy = OutboundPolicy { allow: Vec::new(), allow_http: true, allow_any_port: true };
-    let client = GuardedClient::new(policy).unwrap();
+    // Another network is named, so that plain http is not refused as such.
+    let client = GuardedClient::new(OutboundPolicy { allow: vec!["10.20.0.0/16".parse().unwrap()] }).unwrap();
     // A name, so that the resolver's filter decides, not the check of literals.
     let by_name = Url::parse(&format!("http://localhost:{}/echo", address.port())).unwrap();
-    for url in [by_name, url(address, "/echo")] {
+    let by_https = Url::parse("https://localhost/echo").unwrap();
+    for url in [by_name, by_https, url(address, "/echo")] {
         let error = client.post(&url, HeaderMap::new(), Bytes::new()).await.unwrap_err();
         assert!(matches!(error, OutboundError::Refused(_)), "{error}");
     }

@@ -181,7 +181,7 @@ async fn a_refusal_names_the_request_that_was_refused() {
 
 #[tokio::test]
 async fn an_address_inside_the_platform_is_never_reached() {
-    let strict = OutboundPolicy { allow_http: true, allow_any_port: true, ..OutboundPolicy::default() };
+    let strict = OutboundPolicy::default();
     let bench = bench(json!({}), strict).await;
     let Err(SinkError::Retry { after, reason }) = bench.sink.write(&bench.delivery(0, &["a"])).await else {
         panic!("refused")
