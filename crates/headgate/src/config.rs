@@ -175,6 +175,10 @@ impl Settings {
                 config.internal_listen
             );
         }
+        let is_postgres = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if config.database_url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            bail!("the database URL must begin with postgres:// (without one, SQLite is used)");
+        }
         let needs_engine = config.has(Role::Api) || config.has(Role::Worker);
         if needs_engine && !config.has(Role::Engine) && config.engine_url.is_none() {
             bail!("the roles api and worker need the engine: run it here too, or give --engine-url");

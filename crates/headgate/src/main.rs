@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 
 use cli::{AuditCommand, BenchArguments, Cli, Command, ServeArguments, UsageCommand};
+use serve::StopSignals;
 
 fn main() -> ExitCode {
     match start(Cli::parse()) {
@@ -71,9 +72,10 @@ async fn run_server(arguments: ServeArguments) -> Result<()> {
     let settings = arguments.settings()?;
     telemetry::start_logging(settings.log_json.unwrap_or(false), None);
     let mut running = serve::start(settings.resolve()?).await?;
+    let mut stop = StopSignals::listen()?;
     announce(&running);
     let failed = tokio::select! {
-        () = serve::until_asked_to_stop() => None,
+        () = stop.first() => None,
         error = running.failed() => Some(error),
     };
     tracing::info!("stopping");

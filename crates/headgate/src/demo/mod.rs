@@ -10,13 +10,13 @@ mod report;
 mod verify;
 pub mod world;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::cli::DemoArguments;
 use crate::config::Settings;
-use crate::serve::{self, Running};
+use crate::serve::{self, Running, StopSignals};
 use client::ApiClient;
 use input::Input;
 use plan::ChannelPlan;
@@ -45,11 +45,15 @@ pub async fn run(arguments: DemoArguments) -> Result<()> {
         ..Settings::default()
     };
     let running = serve::start(settings.resolve()?).await?;
+    let mut stop = StopSignals::listen()?;
     say(&format!("Headgate is running: control API {}, data {}", running.control_url, running.data_url));
-    let played = play(&arguments, &running).await;
+    let played = tokio::select! {
+        played = play(&arguments, &running) => played,
+        () = stop.first() => Err(anyhow!("interrupted")),
+    };
     if played.is_ok() && !arguments.exit {
         say("Still serving; Ctrl-C ends it and removes the demo's data.");
-        serve::until_asked_to_stop().await;
+        stop.first().await;
     }
     running.stop().await?;
     let report = played?;
