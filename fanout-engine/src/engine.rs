@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Context, refusals, store};
+use crate::delivery::{Context, fence, refusals, store};
 use crate::error::EngineFault;
 use crate::ingest::Ingest;
 use crate::runtime::{Runtime, Surroundings};
@@ -93,9 +93,14 @@ struct Inner {
 }
 
 impl Engine {
-    /// Starts everything.
-    #[must_use]
-    pub fn start(config: EngineConfig, deps: EngineDeps) -> Self {
+    /// Holds every store against what others remember of it (DATA-PLANE rule 5), then starts
+    /// everything. Nothing can be appended before that: payloads are taken by open channels only.
+    ///
+    /// # Errors
+    /// When the books cannot be read or a store cannot be raised.
+    pub async fn start(config: EngineConfig, deps: EngineDeps) -> Result<Self, EngineFault> {
+        fence(&deps.data, &deps.lake).await?;
+        deps.ingest.fence().await?;
         let record_id_key = *deps.access.derive_key(RECORD_ID_PURPOSE);
         let context = Context {
             data: deps.data.clone(),
@@ -131,7 +136,7 @@ impl Engine {
             tokio::spawn(counting.run(shutdown.clone())),
         ];
         let tasks = Mutex::new(tasks);
-        Self(Arc::new(Inner { deps, context, runtime, served, statistics, record_id_key, wake, shutdown, tasks }))
+        Ok(Self(Arc::new(Inner { deps, context, runtime, served, statistics, record_id_key, wake, shutdown, tasks })))
     }
 
     /// The routers of open data-out channels, for the data listener.
@@ -225,7 +230,7 @@ impl headgate_types::engine::Engine for Engine {
 
     async fn infer_schema(&self, request: InferSchema) -> Result<InferredSchema, EngineError> {
         let inferred = tokio::task::spawn_blocking(move || crate::conform::infer(&request)).await;
-        inferred.map_err(|_| fault(EngineFault::Closing))?.map_err(fault)
+        inferred.map_err(|error| fault(EngineFault::unfinished("inferring a schema", &error)))?.map_err(fault)
     }
 
     async fn channel_statistics(&self, channel: ChannelId) -> Result<ChannelStatistics, EngineError> {

@@ -26,6 +26,9 @@ pub enum EngineFault {
     /// What the platform holds contradicts itself. The text is for the logs.
     #[error("an invariant does not hold: {0}")]
     Invariant(String),
+    /// Something panicked: a fault of Headgate.
+    #[error("{0} crashed; this is a fault of Headgate")]
+    Crashed(&'static str),
     /// The engine is shutting down.
     #[error("the engine is closing")]
     Closing,
@@ -55,6 +58,14 @@ pub enum EngineFault {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+impl EngineFault {
+    /// Why a task that was waited for did not end: it panicked, or the process ends.
+    #[must_use]
+    pub fn unfinished(what: &'static str, error: &tokio::task::JoinError) -> Self {
+        if error.is_panic() { Self::Crashed(what) } else { Self::Closing }
+    }
+}
+
 impl Coded for EngineFault {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -66,7 +77,9 @@ impl Coded for EngineFault {
             Self::Lake(error) => error.kind(),
             Self::Events(error) => error.kind(),
             Self::Metering(error) => error.kind(),
-            Self::Invariant(_) | Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => ErrorKind::Internal,
+            Self::Crashed(_) | Self::Invariant(_) | Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => {
+                ErrorKind::Internal
+            }
         }
     }
 
@@ -81,6 +94,7 @@ impl Coded for EngineFault {
             Self::Events(error) => error.code(),
             Self::Metering(error) => error.code(),
             Self::Invariant(_) => "engine_invariant",
+            Self::Crashed(_) => "processing_crash",
             Self::Io(_) | Self::Sqlite(_) | Self::Arrow(_) => "engine_failed",
         }
     }

@@ -70,6 +70,8 @@ event_types! {
     UsageThreshold = "io.headgate.usage.threshold.v1",
     /// An element appeared in the catalog.
     ElementPublished = "io.headgate.catalog.element.published.v1",
+    /// Records of an element were lost with a disk or a restored file; new ones go on above them.
+    ElementFenced = "io.headgate.element.fenced.v1",
     /// An endpoint for events was disabled by the platform.
     EndpointDisabled = "io.headgate.endpoint.disabled.v1",
 }

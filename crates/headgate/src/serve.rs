@@ -162,7 +162,9 @@ pub async fn start(config: Config) -> Result<Running> {
                 outbound,
                 clock: Arc::clone(&clock),
             },
-        );
+        )
+        .await
+        .context("failed to start the engine")?;
         let listener = listener::router(Listener { access: access.clone(), ingest, served: engine.served() });
         tasks.spawn(data_listener.serve(listener, shutdown.clone()));
         let stop = shutdown.clone();

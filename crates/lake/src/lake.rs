@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     log: Log,
     poison: Poison,
     tables: Mutex<HashMap<ElementId, Arc<OnceCell<Arc<Tables>>>>>,
+    /// The greatest cursor of anybody over an element.
+    seen: Mutex<HashMap<ElementId, u64>>,
     fenced: Mutex<Vec<Fenced>>,
     /// Held until the stores above are closed.
     _lock: File,
@@ -49,8 +51,9 @@ impl Lake {
             let landing =
                 Landing::open(&config.directory.join("landing"), &config, Arc::clone(&clock), poison.clone())?;
             let log = Log::open(&config.directory.join("log"), &config, Arc::clone(&clock), poison.clone())?;
-            let (tables, fenced) = (Mutex::default(), Mutex::default());
-            Ok(Self { inner: Arc::new(Inner { config, clock, landing, log, poison, tables, fenced, _lock: lock }) })
+            let (tables, seen, fenced) = (Mutex::default(), Mutex::default(), Mutex::default());
+            let inner = Inner { config, clock, landing, log, poison, tables, seen, fenced, _lock: lock };
+            Ok(Self { inner: Arc::new(inner) })
         })
         .await?
     }
@@ -85,7 +88,7 @@ impl Lake {
         self.inner.tables(element).await.map(drop)
     }
 
-    /// Logs that turned out to be shorter than their tables since this was last asked; the caller
+    /// Logs that turned out to be shorter than their tables or than a cursor over them since this was last asked; the caller
     /// raises an event for each.
     #[must_use]
     pub fn take_fenced(&self) -> Vec<Fenced> {
@@ -108,17 +111,42 @@ impl Lake {
         }
     }
 
-    /// Makes sure that no offset up to `seen`, the greatest cursor of anybody, is given out again.
-    /// `Some` when the log was shorter: the caller raises an event (DATA-PLANE rule 5).
+    /// Makes sure that no offset up to `seen`, the greatest cursor of anybody, is given out again
+    /// (DATA-PLANE rule 5). An element whose whole log was lost is unknown until it is registered;
+    /// it is raised then. [`Lake::take_fenced`] tells what was raised.
     ///
     /// # Errors
-    /// The element is unknown, or the store cannot be written.
-    pub async fn fence(&self, element: ElementId, seen: u64) -> Result<Option<Fenced>> {
-        let fenced = self.inner.log.raise(element, seen).await?;
-        if let Some(fenced) = &fenced {
-            tracing::error!(%element, head = fenced.head, seen, "the log had lost records that were already read");
+    /// A store cannot be read or written.
+    pub async fn fence(&self, element: ElementId, seen: u64) -> Result<()> {
+        {
+            let mut all = self.inner.seen.lock();
+            let known = all.entry(element).or_default();
+            *known = seen.max(*known);
         }
-        Ok(fenced)
+        if self.inner.log.layout(element).is_err() || self.inner.log.head(element) >= seen {
+            return Ok(());
+        }
+        // What the table holds beyond the log was never lost: it is not part of the gap.
+        self.inner.tables(element).await?;
+        self.inner.raise(element, seen, "the log had lost records that were already read").await
+    }
+
+    /// Makes sure that no commit is given a sequence up to `seen` again: a reader of side items
+    /// that has come this far would pass it over.
+    ///
+    /// # Errors
+    /// The log is closed.
+    pub async fn fence_side(&self, seen: u64) -> Result<()> {
+        self.inner.log.raise_sequence(seen).await
+    }
+
+    /// Makes sure that no payload is landed in a place up to `seen` again: a feed whose position
+    /// has come this far would pass it over.
+    ///
+    /// # Errors
+    /// The landing zone is closed or cannot be written.
+    pub async fn fence_landing(&self, seen: u64) -> Result<()> {
+        self.inner.landing.raise(seen).await
     }
 
     /// The Delta table of an element's changes: every record with `_offset`, `_op` and, for keyed
@@ -160,15 +188,22 @@ impl Inner {
         let open = || async {
             let directory = self.tables_directory(element);
             let tables = Tables::open(&directory, element, layout.is_keyed(), &self.config, &self.clock).await?;
-            let seen = tables.changes.state().txn;
-            if let Some(fenced) = self.log.raise(element, seen).await? {
-                tracing::error!(%element, head = fenced.head, seen, "the log is shorter than its table");
-                self.fenced.lock().push(fenced);
-            }
-            self.log.set_rolled(element, seen);
+            let held = tables.changes.state().txn;
+            self.raise(element, held, "the log is shorter than its table").await?;
+            let seen = self.seen.lock().get(&element).copied().unwrap_or(0);
+            self.raise(element, seen, "the log had lost records that were already read").await?;
+            self.log.set_rolled(element, held);
             Ok::<_, LakeError>(Arc::new(tables))
         };
         cell.get_or_try_init(open).await.map(Arc::clone)
+    }
+
+    async fn raise(&self, element: ElementId, seen: u64, why: &str) -> Result<()> {
+        if let Some(fenced) = self.log.raise(element, seen).await? {
+            tracing::error!(%element, head = fenced.head, seen, epoch = fenced.epoch, why, "fenced an element's log");
+            self.fenced.lock().push(fenced);
+        }
+        Ok(())
     }
 }
 

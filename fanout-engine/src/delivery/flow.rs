@@ -94,10 +94,11 @@ impl Flow {
         self.row.key
     }
 
-    /// Whether the flow reached its end, and the books say so.
+    /// Whether the flow reached its end, and the books say so. A history whose target was restored
+    /// from an older copy is on its way again.
     #[must_use]
-    pub const fn finished(&self) -> bool {
-        self.row.finished_at.is_some()
+    pub fn finished(&self) -> bool {
+        self.row.finished_at.is_some() && self.window.after() >= self.row.booked
     }
 
     /// Revision of the output model in use.
@@ -143,7 +144,13 @@ impl Flow {
     }
 
     async fn pull_log(&mut self, lake: &Lake, shaper: &PlanCache, end: u64) -> Result<(), FlowError> {
-        for batch in lake.read(self.row.key.element, self.window.to(), PULL_BYTES).await? {
+        let head = lake.log().head(self.row.key.element);
+        let batches = lake.read(self.row.key.element, self.window.to(), PULL_BYTES).await?;
+        if batches.is_empty() {
+            // Up to the head that was there before the look, every offset was lost (rule 5).
+            self.window.skip(end.min(head).max(self.window.to()));
+        }
+        for batch in batches {
             if self.window.to() >= end {
                 break;
             }

@@ -25,9 +25,10 @@ mod worker;
 use std::time::Duration;
 
 use headgate_database::{Db, DbError};
-use headgate_lake::{Fenced, Lake, LakeError};
+use headgate_lake::{Lake, LakeError};
 use headgate_types::SharedClock;
 
+use crate::error::EngineFault;
 use crate::shape::{PlanCache, ShapeError};
 use crate::technology::SinkError;
 
@@ -36,6 +37,10 @@ pub(crate) use bucket::Throttle;
 pub use flow::Flow;
 pub use ticks::Ticks;
 pub use worker::{Terms, Turn, Waiting, Worker};
+
+/// A target may hold more than is booked when the process dies in between, but never this many
+/// offsets more: what is raised goes on behind them.
+pub(crate) const IN_FLIGHT: u64 = 1 << 20;
 
 /// What every worker works with.
 #[derive(Debug, Clone)]
@@ -54,22 +59,22 @@ pub struct Context {
 
 /// Holds every log against the cursors over it (rule 5): one that is shorter, because a tail was lost
 /// or a file restored, goes on above the greatest cursor in a new epoch, or channels would take new
-/// records for old ones. To be called before anything is written to the logs.
+/// records for old ones. To be called before anything is written to the logs; the lake then tells
+/// what was raised ([`Lake::take_fenced`]), now or when an element is registered.
 ///
 /// # Errors
 /// When the books cannot be read or a log cannot be raised.
-pub async fn fence(data: &Db, lake: &Lake) -> Result<Vec<Fenced>, DeliveryError> {
+pub async fn fence(data: &Db, lake: &Lake) -> Result<(), EngineFault> {
     let mut tx = data.read_platform().await?;
     let seen = store::seen(&mut tx).await?;
     drop(tx);
-    let mut fenced = Vec::new();
     for (element, seen) in seen {
-        // Elements that were removed have no log any more.
-        if lake.log().head(element) < seen && lake.log().layout(element).is_ok() {
-            fenced.extend(lake.fence(element, seen).await?);
+        // Elements that were removed are unknown to the log for good; noting them is no harm.
+        if lake.log().head(element) < seen {
+            lake.fence(element, seen + IN_FLIGHT).await?;
         }
     }
-    Ok(fenced)
+    Ok(())
 }
 
 /// Why a delivery did not happen. The worker pauses and tries again.

@@ -31,6 +31,8 @@ use crate::technology::{Delivery, Flush, Sink, SinkError};
 const EMPTY_RANGE: u64 = 50_000;
 /// Failures in a row after which the owner is told: about six seconds of pauses.
 const DEGRADED: u32 = 5;
+/// How often a channel is looked at whose order is still being carried out.
+const INCOMPLETE: Duration = Duration::from_millis(250);
 /// How often a sink that collects is asked to publish what is old enough.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,8 @@ pub enum Turn {
 pub enum Waiting {
     /// Its size's rate.
     Throttled,
+    /// Its order is still being carried out.
+    Incomplete(&'static str),
     /// The target, or our own stores, are in the way.
     Broken,
     /// Its quota is used up.
@@ -396,6 +400,9 @@ impl Worker {
             _ => None,
         };
         self.outdated |= matches!(error, DeliveryError::Elsewhere);
+        if let DeliveryError::Sink(SinkError::NotYet(what)) = error {
+            return Turn::Wait { limit: INCOMPLETE, why: Waiting::Incomplete(what) };
+        }
         self.flows[index].repeated = true;
         let limit = self.breaker.failed(Instant::now(), asked, &mut self.rng);
         let (channel, key) = (self.terms.channel, self.flows[index].key());

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::IngestParts;
+use super::drain::Place;
 use super::side::{PayloadPart, Refusal, Side};
 use super::store;
 use crate::error::EngineFault;
@@ -64,10 +65,18 @@ impl Deriver {
     /// Derives until `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut news = self.lake.log().watch_side();
+        let mut stale = Some(self.read_through());
         while !shutdown.is_cancelled() {
             match self.run_once().await {
                 Ok(true) => continue,
-                Ok(false) => {}
+                Ok(false) => {
+                    if let Some(places) = stale.take()
+                        && let Err(error) = self.free(&places).await
+                    {
+                        tracing::warn!(%error, "failed to free payloads that were decided before the start; will retry");
+                        stale = Some(places);
+                    }
+                }
                 Err(error) => tracing::warn!(%error, "failed to derive receipts; will retry"),
             }
             if let Err(error) = self.announce().await {
@@ -78,6 +87,25 @@ impl Deriver {
                 _ = tokio::time::timeout(POLL, news.changed()) => {}
             }
         }
+    }
+
+    /// How far the commits of every feed go now.
+    fn read_through(&self) -> Vec<(ChannelId, FeedId, u64)> {
+        let log = self.lake.log();
+        let positions = log.elements().into_iter().flat_map(|element| log.positions(element));
+        positions
+            .filter_map(|position| Some((position.channel, position.feed, Place::read(&position.value)?.read_after())))
+            .collect()
+    }
+
+    /// Frees what was decided and derived before a crash or a restored file kept it from being freed.
+    async fn free(&self, places: &[(ChannelId, FeedId, u64)]) -> Result<(), EngineFault> {
+        for (channel, feed, up_to) in places {
+            if *up_to > 0 {
+                self.lake.landing().free(*channel, *feed, *up_to).await?;
+            }
+        }
+        Ok(())
     }
 
     /// One step; returns whether there was anything.

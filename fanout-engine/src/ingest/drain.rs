@@ -25,18 +25,23 @@ const PARTITION: &str = "";
 
 /// How far a feed is conformed, as the element's log keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Place {
+pub struct Place {
     /// The payload's place in the landing zone.
-    sequence: u64,
+    pub sequence: u64,
     /// The last record of it that was decided.
-    ordinal: u64,
+    pub ordinal: u64,
     /// Whether that was its last.
-    done: bool,
+    pub done: bool,
 }
 
 impl Place {
+    /// A place as the log keeps it.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
     /// The sequence behind which reading goes on.
-    const fn read_after(self) -> u64 {
+    pub const fn read_after(self) -> u64 {
         if self.done { self.sequence } else { self.sequence.saturating_sub(1) }
     }
 }
@@ -228,5 +233,5 @@ impl Drain<'_> {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineFault> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| EngineFault::Closing)
+    tokio::task::spawn_blocking(work).await.map_err(|error| EngineFault::unfinished("conforming a payload", &error))
 }

@@ -14,6 +14,8 @@ mod reconcile;
 mod refusal;
 mod side;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::HashMap;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 use channel::{Gate, OpenChannel};
 use derive::Deriver;
+use drain::Place;
 pub use refusal::NotAccepted;
 pub use store::Receipt;
 use writer::Writer;
@@ -121,6 +124,24 @@ impl Ingest {
             writers: Mutex::default(),
             tasks: CancellationToken::new(),
         })
+    }
+
+    /// Holds log and landing zone against what others remember of them (DATA-PLANE rule 5): a
+    /// restored file must not give out a place again that a cursor has passed. To be called before
+    /// anything is landed or appended.
+    ///
+    /// # Errors
+    /// When the cursor cannot be read or a store cannot be raised.
+    pub async fn fence(&self) -> Result<(), EngineFault> {
+        let mut tx = self.parts.data.read_platform().await?;
+        let derived = store::cursor(&mut tx).await?;
+        drop(tx);
+        let (lake, log) = (&self.parts.lake, self.parts.lake.log());
+        lake.fence_side(derived).await?;
+        let positions = log.elements().into_iter().flat_map(|element| log.positions(element));
+        let places = positions.filter_map(|position| Place::read(&position.value));
+        lake.fence_landing(places.map(|place| place.sequence).max().unwrap_or(0)).await?;
+        Ok(())
     }
 
     /// The tenant of an open channel.

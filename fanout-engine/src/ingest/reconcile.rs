@@ -73,7 +73,13 @@ impl Ingest {
 
     async fn follow(self: &Arc<Self>, head: ChannelHead) -> Result<(), EngineFault> {
         let known = self.channels.read().get(&head.id).map(|running| (running.channel.version, running.observed));
-        if known != Some((head.version, true)) {
+        // A drain ends only when it is told to, or by a panic.
+        let ended =
+            self.channels.read().get(&head.id).is_some_and(|it| it.drains.iter().any(|task| task.is_finished()));
+        if ended {
+            tracing::error!(channel = %head.id, "a drain had ended; the channel is opened anew");
+        }
+        if ended || known != Some((head.version, true)) {
             let mut tx = self.parts.control.read_platform().await?;
             let Some(desired) = channels::desired(&mut tx, head.tenant, head.id).await? else { return Ok(()) };
             let deleting = desired.channel.state == ChannelState::Deleting;
@@ -174,7 +180,7 @@ impl Ingest {
         self.channels.write().insert(channel.id, running);
     }
 
-    async fn stop_drains(&self, channel: ChannelId) {
+    pub(super) async fn stop_drains(&self, channel: ChannelId) {
         let drains = {
             let mut channels = self.channels.write();
             let Some(running) = channels.get_mut(&channel) else { return };
@@ -186,7 +192,7 @@ impl Ingest {
         }
     }
 
-    async fn close(&self, channel: ChannelId) {
+    pub(super) async fn close(&self, channel: ChannelId) {
         self.stop_drains(channel).await;
         self.channels.write().remove(&channel);
     }

@@ -95,17 +95,26 @@ impl Writer {
         }
     }
 
-    /// Brings the projection to the log's head.
+    /// Brings the projection to the log's head. One that reflects records the log has lost is made
+    /// anew: against it, a record that is sent again would change nothing and be dropped.
     async fn catch_up(&self, held: &mut Option<Projection>, head: u64) -> Result<(), EngineFault> {
         let projection = match held {
             Some(projection) => projection,
             None => held.insert(Projection::open(&self.file)?),
         };
-        let mut position = projection.position()?;
+        let element = self.layout.element;
+        let (mut position, epoch) = projection.position()?;
+        if self.lake.log().standing(element, position) != Some(epoch) {
+            tracing::warn!(%element, position, epoch, head, "a projection reflects what its log does not hold; it is made anew");
+            projection.clear()?;
+            position = 0;
+        }
         while position < head {
-            let batches = self.lake.read(self.layout.element, position, CATCH_UP_BYTES).await?;
+            let batches = self.lake.read(element, position, CATCH_UP_BYTES).await?;
             if batches.is_empty() {
-                return Err(EngineFault::Invariant(format!("the log of {} ends before its head", self.layout.element)));
+                // What is left up to the head are offsets that were lost.
+                projection.apply(&[], head, self.epoch(head))?;
+                return Ok(());
             }
             for batch in batches {
                 let rows = rows_of(&self.layout.schema, &batch.batch)?;
@@ -120,11 +129,16 @@ impl Writer {
                         (self.key(&row), kept)
                     })
                     .collect();
-                projection.apply(&changes, batch.last)?;
+                projection.apply(&changes, batch.last, self.epoch(batch.last))?;
                 position = batch.last;
             }
         }
         Ok(())
+    }
+
+    /// The epoch in which the projection stands at an offset the log holds.
+    fn epoch(&self, offset: u64) -> u32 {
+        self.lake.log().standing(self.layout.element, offset).unwrap_or(0)
     }
 
     fn project(&self, held: &mut Option<Projection>, changes: &[Change], to: u64) -> Result<(), EngineFault> {
@@ -132,7 +146,7 @@ impl Writer {
             .iter()
             .map(|change| (self.key(&change.after), (change.operation != "delete").then(|| encode_row(&change.after))))
             .collect();
-        let applied = held.as_mut().map_or(Ok(()), |projection| projection.apply(&encoded, to));
+        let applied = held.as_mut().map_or(Ok(()), |projection| projection.apply(&encoded, to, self.epoch(to)));
         if let Err(error) = applied {
             // The commit stands. The next batch opens the file again and catches up.
             *held = None;

@@ -12,10 +12,14 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::error::EngineFault;
 
+/// Of the tables below. A file of another form is emptied and caught up.
+const FORM: i64 = 1;
+
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), last_offset INTEGER NOT NULL);
-    INSERT INTO position VALUES (1, 0) ON CONFLICT DO NOTHING;";
+    CREATE TABLE IF NOT EXISTS position (one INTEGER PRIMARY KEY CHECK (one = 1), last_offset INTEGER NOT NULL,
+        epoch INTEGER NOT NULL);
+    INSERT INTO position VALUES (1, 0, 1) ON CONFLICT DO NOTHING;";
 
 /// The rows of one entity. Keys and rows are encoded by [`crate::conform::encode_row`]. Calls block.
 #[derive(Debug)]
@@ -32,17 +36,33 @@ impl Projection {
         let database = Connection::open(file)?;
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?;
+        if database.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? != FORM {
+            database.execute_batch("DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS position;")?;
+        }
         database.execute_batch(TABLES)?;
+        database.pragma_update(None, "user_version", FORM)?;
         Ok(Self { database })
     }
 
-    /// The last offset it reflects.
+    /// The last offset it reflects, and the epoch of the log it was read in.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn position(&self) -> Result<u64, EngineFault> {
-        let offset: i64 = self.database.query_row("SELECT last_offset FROM position", [], |row| row.get(0))?;
-        Ok(offset.unsigned_abs())
+    pub fn position(&self) -> Result<(u64, u32), EngineFault> {
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?));
+        Ok(self.database.query_row("SELECT last_offset, epoch FROM position", [], read)?)
+    }
+
+    /// Empties it: what it reflects is not what the log holds.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing has changed then.
+    pub fn clear(&mut self) -> Result<(), EngineFault> {
+        let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM rows", [])?;
+        transaction.execute("UPDATE position SET last_offset = 0, epoch = 1", [])?;
+        transaction.commit()?;
+        Ok(())
     }
 
     /// The rows of these keys; absent keys have none.
@@ -60,11 +80,12 @@ impl Projection {
         Ok(rows)
     }
 
-    /// Applies the changes of `(position, to]`, in order: a row replaces, none deletes.
+    /// Applies the changes of `(position, to]`, in order: a row replaces, none deletes. `epoch` is the
+    /// log's for a reader that stands at `to`.
     ///
     /// # Errors
     /// When the file cannot be written; nothing of the changes remains then.
-    pub fn apply(&mut self, changes: &[(Vec<u8>, Option<Vec<u8>>)], to: u64) -> Result<(), EngineFault> {
+    pub fn apply(&mut self, changes: &[(Vec<u8>, Option<Vec<u8>>)], to: u64, epoch: u32) -> Result<(), EngineFault> {
         let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut put = transaction.prepare_cached(
@@ -77,8 +98,8 @@ impl Projection {
                     None => delete.execute(params![key])?,
                 };
             }
-            transaction
-                .execute("UPDATE position SET last_offset = $1", params![i64::try_from(to).unwrap_or(i64::MAX)])?;
+            let to = i64::try_from(to).unwrap_or(i64::MAX);
+            transaction.execute("UPDATE position SET last_offset = $1, epoch = $2", params![to, epoch])?;
         }
         transaction.commit()?;
         Ok(())
@@ -94,14 +115,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows.db");
         let mut projection = Projection::open(&file).unwrap();
-        assert_eq!(projection.position().unwrap(), 0);
+        assert_eq!(projection.position().unwrap(), (0, 1));
         let put = |key: &str, row: &str| (key.as_bytes().to_vec(), Some(row.as_bytes().to_vec()));
-        projection.apply(&[put("a", "1"), put("b", "2"), put("a", "3")], 3).unwrap();
-        projection.apply(&[(b"b".to_vec(), None)], 4).unwrap();
+        projection.apply(&[put("a", "1"), put("b", "2"), put("a", "3")], 3, 1).unwrap();
+        projection.apply(&[(b"b".to_vec(), None)], 4, 2).unwrap();
         drop(projection);
-        let projection = Projection::open(&file).unwrap();
-        assert_eq!(projection.position().unwrap(), 4);
+        let mut projection = Projection::open(&file).unwrap();
+        assert_eq!(projection.position().unwrap(), (4, 2));
         let keys: [&[u8]; 2] = [b"a", b"b"];
         assert_eq!(projection.get(keys).unwrap(), HashMap::from([(b"a".to_vec(), b"3".to_vec())]));
+        projection.clear().unwrap();
+        assert_eq!((projection.position().unwrap(), projection.get(keys).unwrap()), ((0, 1), HashMap::new()));
     }
 }

@@ -239,21 +239,49 @@ impl ChannelTask {
                 continue;
             };
             let target = sink.cursor(row.key).await?.map(|committed| committed.offset);
-            let head = context.lake.log().head(row.key.element);
-            if target.is_some_and(|held| held > head) {
-                let reason = "the channel's store holds records that the log does not have (a restored lake?); \
-                              delivery stops rather than mix two histories";
-                return Err(SinkError::retry(reason).into());
-            }
-            if target.is_some_and(|held| held.max(row.starts_after) < row.booked) {
-                tracing::warn!(channel = %wanted.channel, element = %row.key.element, booked = row.booked,
-                    "the channel's store holds less than was booked; the difference is delivered again, unbilled");
+            if let Some(why) = self.held_against(wanted, &row, target).await? {
+                self.observe(|observed| observed.restored = Some(why));
             }
             let plan = Arc::clone(&scope.plan);
             let dims = wanted.dims(row.key.element);
             worker.flows.push(Flow::new(row, target, plan, &scope.output, dims));
         }
         Ok(worker)
+    }
+
+    /// Holds what a target has of a flow against the log and the books (DATA-PLANE rules 5, 31).
+    /// Returns what its owner has to know.
+    async fn held_against(
+        &self,
+        wanted: &Wanted,
+        row: &store::FlowRow,
+        target: Option<u64>,
+    ) -> Result<Option<String>, DeliveryError> {
+        let Some(held) = target else { return Ok(None) };
+        let (lake, element) = (&self.surroundings.context.lake, row.key.element);
+        let head = lake.log().head(element);
+        if held > head {
+            // The target's cursor is a cursor like any other: new records go on above it, or the
+            // target would take them for those it has.
+            lake.fence(element, held).await?;
+            let why = format!(
+                "the channel holds records up to {held} of element {element}, whose log ended at {head} (a restored \
+                 lake?); new records go on above them"
+            );
+            tracing::error!(channel = %wanted.channel, %element, held, head, "a channel's store was ahead of the log");
+            return Ok(Some(why));
+        }
+        if held.max(row.starts_after) < row.booked {
+            let why = format!(
+                "the channel holds records up to {held} of element {element}, {} were delivered (a restored copy?); \
+                 the difference is delivered again, unbilled",
+                row.booked
+            );
+            tracing::warn!(channel = %wanted.channel, %element, held, booked = row.booked,
+                "a channel's store holds less than was booked; the difference is delivered again, unbilled");
+            return Ok(Some(why));
+        }
+        Ok(None)
     }
 
     /// Ends everything in flight and cuts the last usage. `true` when that is done for good.

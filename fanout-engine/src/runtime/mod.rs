@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use headgate_catalog::channels::{self, ChannelHead};
 use headgate_database::Db;
+use headgate_lake::Fenced;
 use headgate_types::channel::{ChannelState, ConditionType, Direction};
 use headgate_types::engine::ChannelStatistics;
 use headgate_types::{ChannelId, ElementId};
@@ -31,7 +32,6 @@ pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
 use wanted::{Mode, Wanted};
 
-use crate::delivery::fence;
 use crate::error::EngineFault;
 
 /// Looks at the catalog this often even when nobody woke it.
@@ -44,6 +44,8 @@ pub struct Runtime {
     surroundings: Surroundings,
     record_id_key: [u8; 32],
     running: Mutex<HashMap<ChannelId, Running>>,
+    /// Fenced elements whose owners were not told yet.
+    fenced: Mutex<Vec<Fenced>>,
     passes: watch::Sender<u64>,
     cuts: watch::Sender<u64>,
     tasks: CancellationToken,
@@ -70,6 +72,7 @@ impl Runtime {
             surroundings,
             record_id_key,
             running: Mutex::default(),
+            fenced: Mutex::default(),
             passes: watch::Sender::new(0),
             cuts,
             tasks: CancellationToken::new(),
@@ -78,13 +81,6 @@ impl Runtime {
 
     /// Reconciles until the process stops, then ends every channel's task and waits for it.
     pub async fn run(&self, shutdown: CancellationToken) {
-        while let Err(error) = fence(&self.surroundings.context.data, &self.surroundings.context.lake).await {
-            tracing::warn!(%error, "failed to hold the logs against the books; nothing is delivered before");
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(POLL) => {}
-            }
-        }
         while !shutdown.is_cancelled() {
             if let Err(error) = self.reconcile().await {
                 tracing::warn!(%error, "failed to reconcile channels; will retry");
@@ -120,6 +116,7 @@ impl Runtime {
         }
         self.end_unlisted(&listed).await;
         self.write_observed().await?;
+        self.write_fenced().await?;
         self.passes.send_modify(|passes| *passes += 1);
         Ok(())
     }

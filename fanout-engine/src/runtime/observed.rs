@@ -36,6 +36,8 @@ pub struct Observed {
     pub last_error: Option<String>,
     /// Whether deliveries have been failing for a while.
     pub degraded: bool,
+    /// The resource was found restored or ahead of the log; the owner is to be told once.
+    pub restored: Option<String>,
     /// Milliseconds spent waiting for the size's rate.
     pub throttled_ms: u64,
     /// Bytes in the resource.
@@ -174,6 +176,7 @@ impl Observed {
 pub fn halt(why: Waiting, last_error: Option<&str>) -> Option<Halt> {
     match why {
         Waiting::Throttled | Waiting::Tick => None,
+        Waiting::Incomplete(what) => Some(Halt { reason: "Incomplete", message: what.to_owned() }),
         Waiting::OverQuota => {
             Some(Halt { reason: "QuotaExceeded", message: "records wait for the next quota period".to_owned() })
         }

@@ -1,6 +1,7 @@
 //! Writing what is observed of channels into the catalog, and telling their owners.
 
 use headgate_catalog::channels::{self, ChannelHead, NewCondition};
+use headgate_catalog::elements;
 use headgate_events::{EventType, NewEvent};
 use serde_json::json;
 
@@ -18,6 +19,8 @@ struct News {
     generation: Option<u64>,
     /// Deliveries began to fail, for this reason.
     degraded: Option<String>,
+    /// The resource was found restored or ahead of the log, with what is done about it.
+    restored: Option<String>,
 }
 
 impl Runtime {
@@ -33,9 +36,35 @@ impl Runtime {
                 running.written = news.readings;
                 running.generation = news.generation.unwrap_or(running.generation);
                 running.degraded |= news.degraded.is_some();
+                let mut observed = running.observed.lock();
+                if observed.restored == news.restored {
+                    observed.restored = None;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Tells the owners of fenced elements; the error log has it already, for the operators.
+    pub(super) async fn write_fenced(&self) -> Result<(), EngineFault> {
+        let context = &self.surroundings.context;
+        self.fenced.lock().extend(context.lake.take_fenced());
+        loop {
+            let Some(fenced) = self.fenced.lock().last().copied() else { return Ok(()) };
+            let mut tx = self.control.platform().await?;
+            // An element that was removed has nobody to be told.
+            if let Some(element) = elements::find(&mut tx, fenced.element).await? {
+                tx.act_for(element.owner).await?;
+                let data = json!({
+                    "element": fenced.element, "name": element.name, "head": fenced.head, "seen": fenced.seen,
+                    "epoch": fenced.epoch,
+                });
+                let event = NewEvent::new(element.owner, EventType::ElementFenced, fenced.element, data);
+                headgate_events::emit(&mut tx, &context.clock, event).await?;
+            }
+            tx.commit().await?;
+            self.fenced.lock().pop();
+        }
     }
 
     fn news(&self) -> Vec<News> {
@@ -49,8 +78,9 @@ impl Runtime {
             running.degraded &= observed.degraded;
             let reason = || observed.last_error.clone().unwrap_or_default();
             let degraded = (observed.degraded && !running.degraded).then(reason);
-            let any = !changed.is_empty() || generation.is_some() || degraded.is_some();
-            any.then_some(News { head: running.head, readings, changed, generation, degraded })
+            let restored = observed.restored.clone();
+            let any = !changed.is_empty() || generation.is_some() || degraded.is_some() || restored.is_some();
+            any.then_some(News { head: running.head, readings, changed, generation, degraded, restored })
         });
         news.collect()
     }
@@ -72,7 +102,7 @@ impl Runtime {
         if let Some(generation) = news.generation {
             channels::set_observed(&mut tx, tenant, channel, generation).await?;
         }
-        if let Some(reason) = &news.degraded {
+        for reason in news.degraded.iter().chain(&news.restored) {
             let data = json!({"channel": channel, "reason": reason});
             let event = NewEvent::new(tenant, EventType::DeliveryDegraded, channel, data);
             headgate_events::emit(&mut tx, clock, event).await?;

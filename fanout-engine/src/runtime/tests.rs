@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 use super::{Runtime, Surroundings};
 use crate::delivery::limits::PLENTY;
-use crate::delivery::{Context, store};
+use crate::delivery::{Context, fence, store};
 use crate::shape::PlanCache;
 use crate::shape::testing::{Element, sensors};
 use crate::technology::{Secrets, ServedChannels};
@@ -273,6 +273,47 @@ async fn a_restart_goes_on_where_the_channel_was() {
         let mut tx = bench.db.data.read_platform().await.unwrap();
         let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 15);
+        drop(tx);
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_owner_hears_of_lost_records_and_of_a_store_that_holds_less_than_was_booked() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        bench.provision().await;
+        let (runtime, shutdown, task) = bench.runtime();
+        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
+        settled(&runtime).await;
+        shutdown.cancel();
+        task.await.unwrap();
+
+        // Books that had come to 20, over a log and a store that were restored from 10.
+        let mut tx = bench.db.data.platform().await.unwrap();
+        tx.act_for(bench.tenant).await.unwrap();
+        tx.execute("UPDATE flows SET booked = 20 WHERE lane = 'live'", headgate_database::args![]).await.unwrap();
+        tx.commit().await.unwrap();
+        fence(&bench.db.data, &bench.lake).await.unwrap();
+        let head = bench.lake.log().head(bench.element.id);
+        assert!(head >= 20, "{head}");
+        let (runtime, shutdown, task) = bench.runtime();
+        bench.append([11]).await;
+        settled(&runtime).await;
+        runtime.passed().await;
+        assert_eq!(bench.read().await, (1..=11).collect::<Vec<_>>(), "{}", bench.db.name);
+        let mut tx = bench.db.control.read_tenant(bench.tenant).await.unwrap();
+        let events = headgate_events::list(&mut tx, bench.tenant, 0, 100, &[]).await.unwrap();
+        let of = |wanted: headgate_events::EventType| {
+            events.iter().filter(move |event| event.event_type == wanted.as_str()).collect::<Vec<_>>()
+        };
+        let fenced = of(headgate_events::EventType::ElementFenced);
+        assert_eq!(fenced.len(), 1, "{events:?}");
+        assert_eq!((fenced[0].data["head"].as_u64(), fenced[0].data["seen"].as_u64()), (Some(10), Some(head)));
+        let restored = of(headgate_events::EventType::DeliveryDegraded);
+        assert_eq!(restored.len(), 1, "{events:?}");
+        assert!(restored[0].data["reason"].as_str().unwrap().contains("unbilled"));
         drop(tx);
         shutdown.cancel();
         task.await.unwrap();

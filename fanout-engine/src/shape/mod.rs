@@ -48,6 +48,6 @@ pub enum ShapeError {
     #[error("failed to read the lake: {0}")]
     Lake(String),
     /// The task that shaped the range ended before its time.
-    #[error("shaping was interrupted")]
+    #[error("shaping records crashed, which is a fault of Headgate, or the process ends")]
     Interrupted,
 }

@@ -248,6 +248,10 @@ pub enum SinkError {
         /// What happened and what helps, for the owner of the channel.
         reason: String,
     },
+    /// The channel is not complete yet, which is no failure: its order is still being carried out.
+    /// The loop looks again before long.
+    #[error("{0}")]
+    NotYet(&'static str),
     /// The target refuses records. The loop bisects until it knows which, makes dead letters of
     /// them and goes on.
     #[error("{reason}")]

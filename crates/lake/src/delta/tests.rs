@@ -245,6 +245,30 @@ async fn a_lost_log_goes_on_above_its_table_in_a_new_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_log_goes_on_above_the_cursors_that_were_ahead_of_its_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = layout(ElementKind::Events);
+    {
+        let lake = lake(directory.path()).await;
+        lake.register(layout.clone()).await.unwrap();
+        append_events(&lake, &layout, 30).await;
+        lake.roll(layout.element).await.unwrap();
+        append_events(&lake, &layout, 8).await;
+    }
+    std::fs::remove_dir_all(directory.path().join("log")).unwrap();
+    let lake = lake(directory.path()).await;
+    // Nothing knows the element before it is registered.
+    lake.fence(layout.element, 38).await.unwrap();
+    assert_eq!(lake.take_fenced(), []);
+    lake.register(layout.clone()).await.unwrap();
+    let fenced: Vec<_> = lake.take_fenced().iter().map(|it| (it.head, it.seen, it.epoch)).collect();
+    assert_eq!(fenced, [(0, 30, 2), (30, 38, 3)]);
+    assert_eq!(append_events(&lake, &layout, 2).await.first, 39);
+    assert_tiles(&scanned(&lake, &layout, 0, 30).await, 0, 30);
+    assert_tiles(&scanned(&lake, &layout, 38, u64::MAX).await, 38, 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_is_readable_from_its_checkpoint_and_a_writer_on_an_old_state_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = LakeConfig::new(directory.path());

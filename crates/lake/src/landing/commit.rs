@@ -23,6 +23,7 @@ pub(super) enum Job {
     Append { row: Row, reply: oneshot::Sender<Result<Landed>> },
     Free { channel: ChannelId, feed: FeedId, up_to: u64, reply: oneshot::Sender<Result<u64>> },
     Remove { channel: ChannelId, reply: oneshot::Sender<Result<u64>> },
+    Raise { seen: u64, reply: oneshot::Sender<Result<u64>> },
 }
 
 /// What a job will answer once its group is durable.
@@ -153,6 +154,10 @@ impl Thread {
                     deleted?;
                     store::prune_keys(&tx, now - self.retention)?;
                 }
+                Job::Raise { seen, reply } => {
+                    *next = seen.saturating_add(1).max(*next);
+                    outcomes.push(Outcome::Removed { gone: Vec::new(), forget: None, reply });
+                }
                 Job::Remove { channel, reply } => {
                     let gone: Vec<_> = self
                         .index
@@ -212,7 +217,9 @@ impl Job {
     fn fail(self, error: impl FnOnce() -> LakeError) {
         match self {
             Self::Append { reply, .. } => drop(reply.send(Err(error()))),
-            Self::Free { reply, .. } | Self::Remove { reply, .. } => drop(reply.send(Err(error()))),
+            Self::Free { reply, .. } | Self::Remove { reply, .. } | Self::Raise { reply, .. } => {
+                drop(reply.send(Err(error())))
+            }
         }
     }
 }

@@ -220,6 +220,13 @@ impl Landing {
         answer.await.map_err(|_| LakeError::Closed)?
     }
 
+    /// Makes sure that no place up to `seen` is given out again.
+    pub(crate) async fn raise(&self, seen: u64) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.committer.queue.push(0, 256, Job::Raise { seen, reply })?;
+        answer.await.map_err(|_| LakeError::Closed)?.map(drop)
+    }
+
     /// Removes everything of a channel, idempotency keys and files included; returns how many payloads.
     ///
     /// # Errors

@@ -200,3 +200,17 @@ async fn a_payload_that_could_not_be_written_is_not_acknowledged_and_leaves_noth
     database.execute_batch("DROP TRIGGER refuse").unwrap();
     lake.landing().append(payload(channel, feed, vec![1])).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_landing_zone_gives_no_place_out_again_that_a_feed_has_passed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    {
+        let lake = lake(directory.path()).await;
+        lake.fence_landing(500).await.unwrap();
+        lake.fence_landing(3).await.unwrap();
+    }
+    let lake = lake(directory.path()).await;
+    let landed = lake.landing().append(payload(channel, feed, vec![1])).await.unwrap();
+    assert_eq!(landed.sequence, 501);
+}

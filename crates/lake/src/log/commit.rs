@@ -48,6 +48,7 @@ pub(super) enum Change {
     Register(Box<ElementLayout>),
     Truncate { element: ElementId, below: u64 },
     Raise { element: ElementId, seen: u64 },
+    RaiseSequence { seen: u64 },
     Remove(ElementId),
     FreeSide { up_to: u64 },
     ForgetPositions(ChannelId),
@@ -279,6 +280,10 @@ impl Thread {
                 topic.head = seen;
                 topic.newest.send_replace(seen);
                 return Ok(Changed::Fenced(Fenced { element, head, seen, epoch }));
+            }
+            Change::RaiseSequence { seen } => {
+                drop(tx);
+                self.next_sequence = self.next_sequence.max(seen + 1);
             }
             Change::Remove(element) => {
                 let Some((topic, sequences)) = memory.lock().topics.get(&element).map(|topic| {

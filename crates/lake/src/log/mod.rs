@@ -332,6 +332,11 @@ impl Log {
         }
     }
 
+    /// Makes sure that no sequence up to `seen` is given out again while the log is open.
+    pub(crate) async fn raise_sequence(&self, seen: u64) -> Result<()> {
+        self.change(0, Change::RaiseSequence { seen }).await.map(drop)
+    }
+
     pub(crate) async fn remove(&self, element: ElementId) -> Result<()> {
         self.change(element.uuid().as_u128(), Change::Remove(element)).await.map(drop)
     }
@@ -340,6 +345,13 @@ impl Log {
     /// record beyond the gap.
     pub(crate) fn beyond_gap(&self, element: ElementId, after: u64) -> Option<u64> {
         self.memory.lock().topics.get(&element)?.beyond_gap(after)
+    }
+
+    /// The epoch in which a reader stands that has read everything through `offset`; `None` when no
+    /// reader of this log can stand there: it is beyond the head, or among offsets that were lost.
+    #[must_use]
+    pub fn standing(&self, element: ElementId, offset: u64) -> Option<u32> {
+        self.memory.lock().topics.get(&element)?.standing(offset)
     }
 
     /// The epoch an offset belongs to.

@@ -131,9 +131,14 @@ async fn a_log_shorter_than_what_was_read_goes_on_above_it_in_a_new_epoch() {
         let lake = lake(directory.path()).await;
         lake.register(layout.clone()).await.unwrap();
         append_events(&lake, &layout, 3).await;
-        assert_eq!(lake.fence(layout.element, 3).await.unwrap(), None);
-        let fenced = lake.fence(layout.element, 7).await.unwrap().unwrap();
-        assert_eq!((fenced.head, fenced.seen, fenced.epoch), (3, 7, 2));
+        lake.fence(layout.element, 3).await.unwrap();
+        assert_eq!(lake.take_fenced(), []);
+        lake.fence(layout.element, 7).await.unwrap();
+        let fenced = lake.take_fenced();
+        assert_eq!((fenced[0].head, fenced[0].seen, fenced[0].epoch), (3, 7, 2));
+        assert_eq!(lake.log().standing(layout.element, 3), Some(1));
+        assert_eq!([4, 6, 8].map(|lost| lake.log().standing(layout.element, lost)), [None; 3]);
+        assert_eq!(lake.log().standing(layout.element, 7), Some(2));
     }
     let lake = lake(directory.path()).await;
     lake.register(layout.clone()).await.unwrap();
@@ -143,6 +148,20 @@ async fn a_log_shorter_than_what_was_read_goes_on_above_it_in_a_new_epoch() {
     assert_eq!(lake.log().beyond_gap(layout.element, 3), Some(7));
     assert_eq!(lake.log().beyond_gap(layout.element, 2), None);
     assert_tiles(&lake.log().read(layout.element, 7, usize::MAX).await.unwrap(), 7, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_log_gives_no_sequence_out_again_that_a_reader_of_side_items_has_passed() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = layout(ElementKind::Events);
+    let lake = lake(directory.path()).await;
+    lake.register(layout.clone()).await.unwrap();
+    lake.fence_side(40).await.unwrap();
+    lake.fence_side(7).await.unwrap();
+    let mut refused = commit(&layout, 0, events(&layout, []));
+    refused.side = vec![b"dead letter".to_vec()];
+    assert_eq!(lake.log().append(refused).await.unwrap().sequence, 41);
+    assert_eq!(lake.log().read_side(40, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -314,8 +333,8 @@ proptest! {
                     2 => lake.log().truncate(layout.element, head.saturating_sub(amount as u64)).await.unwrap(),
                     3 => {
                         let seen = head + amount as u64 - 1;
-                        let fenced = lake.fence(layout.element, seen).await.unwrap();
-                        assert_eq!(fenced.is_some(), seen > head);
+                        lake.fence(layout.element, seen).await.unwrap();
+                        assert_eq!(lake.take_fenced().len(), usize::from(seen > head));
                         if seen > head {
                             (head, epoch, floor) = (seen, epoch + 1, seen + 1);
                         }

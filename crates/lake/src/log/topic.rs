@@ -130,6 +130,15 @@ impl Topic {
         1 + self.gaps.iter().filter(|(_, first)| *first <= offset).count() as u32
     }
 
+    /// The epoch of the offset that follows `offset`, unless that is beyond the head or in a gap.
+    pub(super) fn standing(&self, offset: u64) -> Option<u32> {
+        let lost = |(after, first): &(u64, u64)| *after < offset && offset + 1 < *first;
+        if offset > self.head || self.gaps.iter().any(lost) {
+            return None;
+        }
+        Some(self.epoch_of(offset + 1))
+    }
+
     pub(super) fn pending(&self) -> Option<Pending> {
         let start = self.entries.partition_point(|entry| entry.last <= self.rolled);
         let oldest_at = self.entries.get(start)?.committed_at;

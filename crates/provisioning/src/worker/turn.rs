@@ -127,6 +127,10 @@ impl Worker {
             let (order, channel, kind) = (turn.order.id, turn.order.channel, turn.order.kind());
             tracing::info!(%order, %channel, %kind, state = %turn.order.state, "an order is over");
         }
+        if matches!(turn.step, StepName::Credentials | StepName::Rotate | StepName::Revoke) {
+            // What was read between the step's own look and its commit is a key of yesterday.
+            self.parts.access.forget();
+        }
         if turn.step == StepName::Publish {
             self.refresh_selections().await?;
         }

@@ -13,7 +13,7 @@ use headgate_types::timing::{OnExceed, Quota, QuotaPeriod, Timing};
 
 use super::bench::{Bench, settle};
 use super::target::Target;
-use crate::delivery::{DeliveryError, Turn, Waiting, fence, refusals};
+use crate::delivery::{DeliveryError, IN_FLIGHT, Turn, Waiting, fence, refusals};
 
 #[tokio::test]
 async fn history_and_live_meet_without_gap_or_double_while_data_keeps_arriving() {
@@ -266,12 +266,53 @@ async fn a_log_that_lost_its_tail_goes_on_above_every_cursor() {
         // The books of a log that had reached 10 before it was restored from an older copy.
         tx.execute("UPDATE flows SET booked = 10", headgate_database::args![]).await.unwrap();
         tx.commit().await.unwrap();
-        let fenced = fence(&db.data, &bench.context.lake).await.unwrap();
-        assert_eq!(fenced.iter().map(|fenced| (fenced.head, fenced.seen)).collect::<Vec<_>>(), [(3, 10)]);
-        assert!(fence(&db.data, &bench.context.lake).await.unwrap().is_empty(), "{}", db.name);
+        fence(&db.data, &bench.context.lake).await.unwrap();
+        let fenced = bench.context.lake.take_fenced();
+        assert_eq!(fenced.iter().map(|fenced| (fenced.head, fenced.seen)).collect::<Vec<_>>(), [(3, 10 + IN_FLIGHT)]);
+        fence(&db.data, &bench.context.lake).await.unwrap();
+        assert!(bench.context.lake.take_fenced().is_empty(), "{}", db.name);
         bench.append([99]).await;
         let target = Arc::new(Target::default());
         settle(&mut bench.worker(&target).await).await;
-        assert_eq!(target.offsets(), [11], "{}", db.name);
+        assert_eq!(target.offsets(), [11 + IN_FLIGHT], "{}", db.name);
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_is_not_complete_waits_without_failing() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(&db, ElementKind::Events).await;
+        bench.pin(false).await;
+        bench.append(1..=3).await;
+        let target = Arc::new(Target::default());
+        target.state.lock().incomplete = true;
+        let mut worker = bench.worker(&target).await;
+        let turn = worker.round().await;
+        assert!(matches!(turn, Turn::Wait { why: Waiting::Incomplete("no secret yet"), .. }), "{turn:?}");
+        assert_eq!((worker.degraded(), worker.last_error.as_deref()), (false, None), "{}", db.name);
+        target.state.lock().incomplete = false;
+        settle(&mut worker).await;
+        assert_eq!(target.offsets(), [1, 2, 3], "{}", db.name);
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_lost_its_finished_history_gets_it_again_unbilled() {
+    for db in databases().await.unwrap() {
+        for kind in [ElementKind::Events, ElementKind::Entity] {
+            let bench = Bench::new(&db, kind).await;
+            bench.append(1..=9).await;
+            bench.pin(true).await;
+            let target = Arc::new(Target { keeps_cursor: true, ..Target::default() });
+            settle(&mut bench.worker(&target).await).await;
+            assert!(bench.row(Lane::Backfill).await.finished_at.is_some());
+            target.state.lock().held.clear();
+            target.state.lock().written.clear();
+            bench.append([10]).await;
+            settle(&mut bench.worker(&target).await).await;
+            assert_eq!(target.offsets(), (1..=10).collect::<Vec<_>>(), "{} {kind:?}", db.name);
+            let (history, live) = (bench.row(Lane::Backfill).await, bench.row(Lane::Live).await);
+            assert_eq!((history.totals.records, live.totals.records), (9, 1));
+        }
     }
 }

@@ -27,6 +27,8 @@ pub struct State {
     pub refused: HashSet<u64>,
     /// Whether it says which records it refuses.
     pub names_refused: bool,
+    /// Whether the channel's order is still being carried out.
+    pub incomplete: bool,
     /// Writes that fail before one succeeds.
     pub failures: u32,
     pub writes: u32,
@@ -48,6 +50,9 @@ impl Sink for Target {
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
         let mut state = self.state.lock();
         state.writes += 1;
+        if state.incomplete {
+            return Err(SinkError::NotYet("no secret yet"));
+        }
         if state.failures > 0 {
             state.failures -= 1;
             return Err(SinkError::Retry { after: Some(Duration::ZERO), reason: "away".to_owned() });

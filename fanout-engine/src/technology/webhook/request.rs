@@ -51,7 +51,7 @@ impl Poster {
         let failed = |error: String| SinkError::retry(format!("failed to sign a request: {error}"));
         let secrets = self.secrets.signing_secrets(self.channel).await.map_err(failed)?;
         if secrets.is_empty() {
-            return Err(failed("the channel has no signing secret yet".to_owned()));
+            return Err(SinkError::NotYet("the channel has no signing secret yet"));
         }
         let now = self.clock.now().timestamp();
         let mut headers = signing::headers(&secrets, None, id, now, body).map_err(|error| failed(error.to_string()))?;

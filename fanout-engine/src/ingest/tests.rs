@@ -1,0 +1,316 @@
+//! From a payload to records, over restarts and restored files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use headgate_access::outbound::{GuardedClient, OutboundPolicy};
+use headgate_access::{Access, AccessConfig, MasterKey};
+use headgate_catalog::channels::{self, PinnedSize};
+use headgate_catalog::feeds::{self, NewFeed};
+use headgate_catalog::{ChannelSpec, ElementSpec, FeedSpec, InSpec, Lanes, Metadata, NewChannel, NewElement, elements};
+use headgate_database::testing::{TestDb, databases};
+use headgate_events::Events;
+use headgate_lake::{Lake, LakeConfig, OFFSET};
+use headgate_types::channel::Binding;
+use headgate_types::engine::ListDeadLetters;
+use headgate_types::model::InputModel;
+use headgate_types::schema::ElementKind;
+use headgate_types::timing::Timing;
+use headgate_types::{ChannelId, Coded, ElementId, ReceiptId, SharedClock, SystemClock, TenantId};
+
+use super::{Incoming, Ingest, IngestError, IngestParts};
+use crate::conform::rows_of;
+use crate::delivery::fence;
+use crate::delivery::limits::PLENTY;
+use crate::shape::testing::sensors;
+
+/// The catalog of a data-in channel with a feed into events and one into an entity.
+struct Bench {
+    db: TestDb,
+    clock: SharedClock,
+    tenant: TenantId,
+    channel: ChannelId,
+    events: ElementId,
+    entity: ElementId,
+    outbox: Events,
+    directory: tempfile::TempDir,
+}
+
+/// A process over the bench's files.
+struct Process {
+    lake: Lake,
+    ingest: Arc<Ingest>,
+}
+
+impl Bench {
+    async fn new(db: TestDb) -> Self {
+        let clock = SystemClock::shared();
+        let (tenant, channel, now) = (TenantId::new(), ChannelId::new(), clock.now());
+        let mut tx = db.control.tenant(tenant).await.unwrap();
+        let mut made = Vec::new();
+        for kind in [ElementKind::Events, ElementKind::Entity] {
+            let element = sensors(kind);
+            let words = || "x".to_owned();
+            let metadata = Metadata {
+                context: words(),
+                source: words(),
+                format: words(),
+                what: words(),
+                identified_by: words(),
+                ..Metadata::default()
+            };
+            let spec = ElementSpec {
+                name: kind.as_str().to_owned(),
+                kind,
+                metadata,
+                schema: element.schema,
+                facets: Default::default(),
+                nodes: Vec::new(),
+            };
+            elements::insert(&mut tx, &NewElement { id: element.id, tenant, spec }, now).await.unwrap();
+            made.push(element.id);
+        }
+        let (events, entity) = (made[0], made[1]);
+        let of =
+            |name: &str, element| FeedSpec { name: name.to_owned(), element: Some(element), ..FeedSpec::default() };
+        let spec = InSpec { feeds: vec![of("events", events), of("entity", entity)], timing: Timing::Immediate };
+        let new = NewChannel {
+            id: channel,
+            tenant,
+            profile: "http".to_owned(),
+            size: PinnedSize { size: "S".to_owned(), profile_revision: 1, limits: PLENTY },
+            name: "mine".to_owned(),
+            spec: ChannelSpec::In(spec),
+        };
+        channels::insert(&mut tx, &new, now).await.unwrap();
+        for (name, element) in [("events", events), ("entity", entity)] {
+            let input_model = InputModel::default();
+            let new = NewFeed { tenant, channel, name: name.to_owned(), element, input_model };
+            feeds::insert(&mut tx, &new, now).await.unwrap();
+        }
+        let binding = Binding { url: "http://127.0.0.1/".to_owned(), credential: None };
+        channels::set_binding(&mut tx, tenant, channel, Some(&binding), now).await.unwrap();
+        channels::set_lanes(&mut tx, tenant, channel, Lanes { live: true, backfill: false }, now).await.unwrap();
+        tx.commit().await.unwrap();
+        let config = AccessConfig::new("http://127.0.0.1/".parse().unwrap(), "headgate", MasterKey::generate());
+        let access = Access::open(db.control.clone(), Arc::clone(&clock), config).await.unwrap();
+        let outbound = GuardedClient::new(OutboundPolicy::development()).unwrap();
+        let outbox = Events::new(db.control.clone(), Arc::clone(&clock), access, outbound);
+        Self { db, clock, tenant, channel, events, entity, outbox, directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn lake_directory(&self) -> std::path::PathBuf {
+        self.directory.path().join("lake")
+    }
+
+    /// A process that has just started, with no task running yet.
+    async fn process(&self, change: impl FnOnce(&mut LakeConfig)) -> Process {
+        let mut config = LakeConfig::new(self.lake_directory());
+        change(&mut config);
+        let lake = Lake::open(config, Arc::clone(&self.clock)).await.unwrap();
+        let ingest = Ingest::new(IngestParts {
+            control: self.db.control.clone(),
+            data: self.db.data.clone(),
+            lake: lake.clone(),
+            clock: Arc::clone(&self.clock),
+            events: self.outbox.clone(),
+            projections: self.directory.path().join("projections"),
+        });
+        fence(&self.db.data, &lake).await.unwrap();
+        ingest.fence().await.unwrap();
+        Process { lake, ingest }
+    }
+
+    fn incoming(&self, feed: &str, body: &str) -> Incoming {
+        Incoming {
+            channel: self.channel,
+            feed: feed.to_owned(),
+            content_type: Some("application/x-ndjson".to_owned()),
+            content_encoding: None,
+            idempotency_key: None,
+            body: axum::body::Body::from(body.to_owned()),
+        }
+    }
+
+    async fn dead_letters(&self, process: &Process) -> Vec<(String, u64)> {
+        let wanted = ListDeadLetters { tenant: self.tenant, channel: self.channel, page_size: 100, before: None };
+        let page = process.ingest.list_dead_letters(&wanted).await.unwrap();
+        page.items.into_iter().map(|letter| (letter.code, letter.ordinal.unwrap())).collect()
+    }
+}
+
+impl Process {
+    /// Conforms and derives everything that has landed.
+    async fn settle(&self) {
+        self.ingest.reconcile().await.unwrap();
+        for _ in 0..3_000 {
+            while self.ingest.deriver.run_once().await.unwrap() {}
+            if self.ingest.idle() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("something landed is never decided");
+    }
+
+    async fn take(&self, incoming: Incoming) -> ReceiptId {
+        self.ingest.accept(incoming).await.unwrap().receipt
+    }
+
+    /// Ids and offsets in the log, oldest first.
+    async fn logged(&self, element: ElementId) -> Vec<(i64, u64)> {
+        let layout = self.lake.log().layout(element).unwrap();
+        let mut all = Vec::new();
+        for batch in self.lake.read(element, 0, usize::MAX).await.unwrap() {
+            assert!(batch.batch.column_by_name(OFFSET).is_some());
+            let rows = rows_of(&layout.schema, &batch.batch).unwrap();
+            for (row, offset) in rows.into_iter().zip(batch.first..) {
+                let crate::conform::Scalar::Int(id) = row[0] else { panic!("an id") };
+                all.push((id, offset));
+            }
+        }
+        all
+    }
+
+    /// Ends everything, so that the files can be opened again.
+    async fn end(self) {
+        self.ingest.tasks.cancel();
+        let channels: Vec<ChannelId> = self.ingest.channels.read().keys().copied().collect();
+        for channel in channels {
+            self.ingest.close(channel).await;
+        }
+    }
+}
+
+fn lines(ids: impl IntoIterator<Item = i64>) -> String {
+    ids.into_iter().map(|id| format!("{{\"id\":{id},\"site\":\"a\"}}\n")).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), target).map(drop).unwrap()
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_of_a_payload_is_decided_once_and_its_receipt_says_so() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        let body = format!("{}{{\"id\":\"four\"}}\nnot json\n{}", lines(1..=3), lines([6]));
+        let mixed = process.take(bench.incoming("events", &body)).await;
+        let rows = process.take(bench.incoming("entity", &lines([1, 2, 1]))).await;
+        process.settle().await;
+        assert_eq!(process.logged(bench.events).await, [(1, 1), (2, 2), (3, 3), (6, 4)], "{}", bench.db.name);
+        assert_eq!(process.logged(bench.entity).await, [(1, 1), (2, 2)]);
+        let receipt = process.ingest.receipt(bench.channel, mixed).await.unwrap();
+        assert_eq!((receipt.state, receipt.records, receipt.refused, receipt.unchanged), ("conformed", 4, 2, 0));
+        let receipt = process.ingest.receipt(bench.channel, rows).await.unwrap();
+        assert_eq!((receipt.state, receipt.records, receipt.refused, receipt.unchanged), ("conformed", 2, 0, 1));
+        let mut letters = bench.dead_letters(&process).await;
+        letters.sort_by_key(|(_, ordinal)| *ordinal);
+        assert_eq!(letters.iter().map(|(_, ordinal)| *ordinal).collect::<Vec<_>>(), [4, 5]);
+        process.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_landed_before_a_restart_is_conformed_once_after_it() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        process.take(bench.incoming("events", &lines(1..=2))).await;
+        process.settle().await;
+        // The drains are gone and the door is open still: this one only lands.
+        process.ingest.stop_drains(bench.channel).await;
+        let landed = process.take(bench.incoming("events", &lines(3..=4))).await;
+        assert_eq!(process.ingest.receipt(bench.channel, landed).await.unwrap().state, "landed");
+        process.end().await;
+        let process = bench.process(|_| ()).await;
+        process.settle().await;
+        assert_eq!(process.logged(bench.events).await, [(1, 1), (2, 2), (3, 3), (4, 4)], "{}", bench.db.name);
+        assert_eq!(process.ingest.receipt(bench.channel, landed).await.unwrap().state, "conformed");
+        process.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resend_under_one_key_is_one_payload_and_a_full_zone_takes_nothing() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let process = bench.process(|config| config.landing_channel_bytes = 200).await;
+        process.ingest.reconcile().await.unwrap();
+        let keyed = |body: &str| Incoming { idempotency_key: Some("k".to_owned()), ..bench.incoming("events", body) };
+        let first = process.ingest.accept(keyed(&lines([1]))).await.unwrap();
+        let again = process.ingest.accept(keyed(&lines([1]))).await.unwrap();
+        assert_eq!((again.receipt, again.duplicate, first.duplicate), (first.receipt, true, false));
+        let other = process.ingest.accept(keyed(&lines([2]))).await.unwrap_err();
+        assert_eq!(other.code(), "idempotency_key_reused");
+        process.settle().await;
+        let full = process.ingest.accept(bench.incoming("events", &lines(1..=50))).await.unwrap_err();
+        assert!(matches!(&full, IngestError::Fault(_)), "{full}");
+        assert_eq!(full.kind(), headgate_types::ErrorKind::InsufficientStorage);
+        process.settle().await;
+        assert_eq!(process.logged(bench.events).await, [(1, 1)], "{}", bench.db.name);
+        for (feed, content_type, encoding, code) in [
+            ("nobody", "text/csv", None, "feed_not_found"),
+            ("events", "image/png", None, "unsupported_content_type"),
+            ("events", "text/csv", Some("br"), "unsupported_content_encoding"),
+        ] {
+            let refused = process.ingest.accept(Incoming {
+                content_type: Some(content_type.to_owned()),
+                content_encoding: encoding.map(str::to_owned),
+                ..bench.incoming(feed, "id\n1\n")
+            });
+            assert_eq!(refused.await.unwrap_err().code(), code);
+        }
+        process.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_restored_log_nothing_that_is_sent_again_is_dropped_or_left_undecided() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let (log, saved) = (bench.lake_directory().join("log"), bench.directory.path().join("saved"));
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        process.take(bench.incoming("entity", &lines(1..=3))).await;
+        process.settle().await;
+        process.end().await;
+        copy(&log, &saved);
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        for id in 4..=6 {
+            process.take(bench.incoming("entity", &lines([id]))).await;
+            process.settle().await;
+        }
+        process.end().await;
+        // The disk comes back from an older copy: the log ends at 3, everything else is newer.
+        std::fs::remove_dir_all(&log).unwrap();
+        copy(&saved, &log);
+        let process = bench.process(|_| ()).await;
+        assert_eq!(process.lake.log().head(bench.entity), 3);
+        // Some channel had everything.
+        process.lake.fence(bench.entity, 6).await.unwrap();
+        process.ingest.reconcile().await.unwrap();
+        let again = process.take(bench.incoming("entity", &lines(1..=6))).await;
+        process.settle().await;
+        let logged = process.logged(bench.entity).await;
+        assert_eq!(logged, [(1, 1), (2, 2), (3, 3), (4, 7), (5, 8), (6, 9)], "{}", bench.db.name);
+        let beyond = process.lake.read(bench.entity, 6, usize::MAX).await.unwrap();
+        assert_eq!(beyond.iter().map(|batch| (batch.first, batch.last, batch.epoch)).collect::<Vec<_>>(), [(7, 9, 2)]);
+        let receipt = process.ingest.receipt(bench.channel, again).await.unwrap();
+        assert_eq!((receipt.state, receipt.records, receipt.unchanged), ("conformed", 3, 3), "{}", bench.db.name);
+        process.end().await;
+    }
+}
