@@ -9,4 +9,5 @@
 mod demo;
 mod harness;
 mod real_data;
+mod tenants;
 mod tidy;

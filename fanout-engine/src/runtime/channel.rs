@@ -332,11 +332,7 @@ impl ChannelTask {
         let flows: Vec<FlowView> = worker
             .flows
             .iter()
-            .map(|flow| FlowView {
-                row: flow.row.clone(),
-                done: flow.window.done(),
-                behind_since: flow.behind_since(),
-            })
+            .map(|flow| FlowView { row: flow.row.clone(), done: flow.window.done(), behind_since: flow.behind_since() })
             .collect();
         // What waits for a pause, a tick, a period or a target has nothing to do, whatever the logs do.
         let idle_at = match turn {

@@ -1,6 +1,6 @@
 //! File sizes, names and words.
 
-use super::sources;
+use super::{root, sources};
 
 /// The longest source file, tests aside.
 const MAX_LINES: usize = 600;
@@ -55,4 +55,12 @@ fn every_technology_folder_is_registered() {
     let mut registered = registry.clone();
     registered.sort();
     assert_eq!(folders, registered, "one folder, one line in REGISTRY");
+}
+
+#[test]
+fn the_top_level_has_the_shape_asked_for() {
+    let folders =
+        ["control-api", "fanout-engine", "catalog", "metering", "templates", "openapi", "migrations", "tests"];
+    let missing: Vec<_> = folders.into_iter().filter(|folder| !root().join(folder).is_dir()).collect();
+    assert!(missing.is_empty() && root().join("Cargo.toml").is_file(), "{missing:?}");
 }
