@@ -36,6 +36,24 @@ async fn tenants(database: Database) {
     send(&feed, "application/x-ndjson", "{\"id\":1}\n{\"id\":2}\n".to_owned()).await.unwrap();
     let tenant = format!("/v1/admin/tenants/{}", farm.tenant);
 
+    // Recognised and refused: it stands in the tenant's audit log.
+    let body = json!({"name": "accountant", "scopes": ["usage.read"]});
+    let made = admin.post(&format!("{tenant}/clients"), &body).await.unwrap();
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", made["id"].as_str().unwrap()),
+        ("client_secret", made["client_secret"].as_str().unwrap()),
+    ];
+    let http = reqwest::Client::new();
+    let token = http.post(format!("{}/oauth2/token", platform.control)).form(&form).send().await.unwrap();
+    let token: Value = token.json().await.unwrap();
+    let write = http.post(format!("{}/{}", feed.url(), feed.stream())).json(&json!({"id": 4}));
+    let refused = write.bearer_auth(token["access_token"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(refused.status(), 403);
+    let audit = admin.get(&format!("/v1/admin/audit?tenant={}", farm.tenant)).await.unwrap();
+    let denied = audit["items"].as_array().unwrap().iter().find(|row| row["outcome"] == "denied").unwrap();
+    assert_eq!((&denied["actor"], &denied["resource"]), (&made["id"], &json!(feed.id)));
+
     // A quota that is used up: 429 with the time the month still has, and an event on the way.
     set_quota(&admin, &tenant, &json!({"ingest_bytes_per_month": 1, "bytes_per_month": 1})).await;
     let refused = until(async || Some(post(&feed).await).filter(|(status, ..)| *status == 429)).await;
