@@ -24,12 +24,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Context, fence, refusals, store};
+use crate::erasure::Erasure;
 use crate::error::EngineFault;
 use crate::ingest::Ingest;
 use crate::runtime::{Runtime, Surroundings};
 use crate::shape::{PlanCache, PlanInput, check_scope};
 use crate::statistics::{Statistics, StatisticsLoop};
 use crate::technology::{self, Secrets, ServedChannels};
+use crate::tenant_quotas::QuotaLoop;
 
 /// The purpose under which the key of record ids is derived from the platform's master key.
 const RECORD_ID_PURPOSE: &str = "record-id";
@@ -108,6 +110,7 @@ impl Engine {
             shaper: PlanCache::new(config.plan_cache_bytes),
             clock: Arc::clone(&deps.clock),
             usage_span: config.usage_span,
+            tenant_quotas: deps.ingest.tenant_quotas(),
         };
         let (served, wake) = (ServedChannels::default(), Signal::default());
         let cuts = watch::Sender::new(0);
@@ -124,6 +127,9 @@ impl Engine {
         let statistics = Statistics::new(deps.lake.clone());
         let shutdown = CancellationToken::new();
         let counting = StatisticsLoop::new(deps.control.clone(), statistics.clone(), Arc::clone(&deps.clock));
+        let (control, data, clock) = (deps.control.clone(), deps.data.clone(), Arc::clone(&deps.clock));
+        let quotas = QuotaLoop::new(control.clone(), data.clone(), clock, deps.ingest.tenant_quotas());
+        let erasure = Erasure::new(control, data, deps.lake.clone(), Arc::clone(&deps.ingest));
         let tasks = vec![
             tokio::spawn({
                 let (runtime, shutdown) = (Arc::clone(&runtime), shutdown.clone());
@@ -134,6 +140,8 @@ impl Engine {
                 async move { ingest.run(shutdown).await }
             }),
             tokio::spawn(counting.run(shutdown.clone())),
+            tokio::spawn(quotas.run(shutdown.clone())),
+            tokio::spawn(erasure.run(shutdown.clone())),
         ];
         let tasks = Mutex::new(tasks);
         Ok(Self(Arc::new(Inner { deps, context, runtime, served, statistics, record_id_key, wake, shutdown, tasks })))

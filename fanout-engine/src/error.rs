@@ -1,5 +1,6 @@
 //! What can go wrong in the engine, apart from what a single record or request does.
 
+use headgate_access::AccessError;
 use headgate_catalog::CatalogError;
 use headgate_database::DbError;
 use headgate_events::EventsError;
@@ -35,6 +36,9 @@ pub enum EngineFault {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// Tenants could not be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The catalog refused or failed.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -73,6 +77,7 @@ impl Coded for EngineFault {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Closing => ErrorKind::Unavailable,
             Self::Database(error) => error.kind(),
+            Self::Access(error) => error.kind(),
             Self::Catalog(error) => error.kind(),
             Self::Lake(error) => error.kind(),
             Self::Events(error) => error.kind(),
@@ -89,6 +94,7 @@ impl Coded for EngineFault {
             Self::NotFound(_) => "not_found",
             Self::Closing => "engine_closing",
             Self::Database(error) => error.code(),
+            Self::Access(error) => error.code(),
             Self::Catalog(error) => error.code(),
             Self::Lake(error) => error.code(),
             Self::Events(error) => error.code(),

@@ -14,6 +14,7 @@
 pub mod conform;
 pub mod delivery;
 mod engine;
+mod erasure;
 mod error;
 pub mod ingest;
 pub mod internal;
@@ -23,7 +24,9 @@ pub mod runtime;
 pub mod shape;
 pub mod statistics;
 pub mod technology;
+mod tenant_quotas;
 pub mod units;
 
 pub use engine::{Engine, EngineConfig, EngineDeps, books};
 pub use error::EngineFault;
+pub use tenant_quotas::TenantQuotas;

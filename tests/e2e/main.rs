@@ -12,4 +12,5 @@ mod harness;
 mod process;
 mod readme;
 mod real_data;
+mod tenants;
 mod tidy;

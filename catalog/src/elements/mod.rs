@@ -21,7 +21,7 @@ pub use list::{ElementFilter, list};
 pub use names::{label_error, path_error, segment_error};
 pub use schemas::{SchemaVersion, schema, schema_by_id, visible_schema};
 pub use statistics::{published_without_statistics_since, put_statistics, statistics};
-pub use store::{find, get, insert, publish, remove, retire, update, visible};
+pub use store::{find, get, insert, publish, remove, retire, retire_all, retired, update, visible};
 
 /// Where an element is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

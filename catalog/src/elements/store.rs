@@ -274,6 +274,33 @@ pub async fn retire(tx: &mut Tx, owner: TenantId, id: ElementId, now: DateTime<U
     set_state(tx, owner, id, ElementState::Retired, now).await
 }
 
+/// Withdraws every element of an owner and takes back every grant of them: what is left when a
+/// tenant ends. Returns how many there were.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retire_all(tx: &mut Tx, owner: TenantId, now: DateTime<Utc>) -> Result<usize, CatalogError> {
+    let rest = "WHERE e.tenant_id = $1 AND e.state <> 'RETIRED' ORDER BY e.id".to_owned();
+    let elements = select(tx, rest, args![owner]).await?;
+    grants::revoke_all(tx, owner).await?;
+    // They hold the least and greatest values of columns.
+    super::statistics::remove_all(tx, owner).await?;
+    for element in &elements {
+        set_state(tx, owner, element.id, ElementState::Retired, now).await?;
+    }
+    Ok(elements.len())
+}
+
+/// Elements that were withdrawn, with their owners, whoever they are: the platform's own work.
+///
+/// # Errors
+/// When the database fails.
+pub async fn retired(tx: &mut Tx) -> Result<Vec<(TenantId, ElementId)>, CatalogError> {
+    let rows: Vec<(Uuid, Uuid)> =
+        tx.fetch_all("SELECT tenant_id, id FROM elements WHERE state = 'RETIRED' ORDER BY id", args![]).await?;
+    Ok(rows.into_iter().map(|(owner, id)| (owner.into(), id.into())).collect())
+}
+
 async fn set_state(
     tx: &mut Tx,
     owner: TenantId,

@@ -8,8 +8,8 @@ use headgate_types::{ElementId, GrantId, TenantId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub(crate) use store::policies;
 pub use store::{get, grant, list, policy_for, revoke};
+pub(crate) use store::{policies, revoke_all};
 
 /// Whom an element is granted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

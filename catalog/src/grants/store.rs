@@ -130,6 +130,12 @@ pub async fn revoke(tx: &mut Tx, owner: TenantId, id: GrantId, now: DateTime<Utc
     Ok(old)
 }
 
+/// Takes back every grant the owner gave; the caller tells the elements' channels.
+pub(crate) async fn revoke_all(tx: &mut Tx, owner: TenantId) -> Result<(), CatalogError> {
+    tx.execute("DELETE FROM grants WHERE tenant_id = $1", args![owner]).await?;
+    Ok(())
+}
+
 /// The grants the owner gave, the newest first; of one element or of all.
 ///
 /// # Errors

@@ -40,8 +40,18 @@ async fn a_tenant_is_created_listed_limited_suspended_and_offboarded() {
 async fn offboarding_orders_the_deletion_of_every_channel() {
     for api in TestApi::all().await {
         let tenant = api.tenant("a").await;
-        let (channel, _) = api.element(&tenant, "weather").await;
+        let (channel, element) = api.element(&tenant, "weather").await;
+        let other = api.tenant("b").await;
+        let (grants, seen) = (format!("/v1/elements/{element}/grants"), format!("/v1/elements/{element}"));
+        api.post(&tenant.token, &grants, &json!({"tenant": other.id})).await.expect(201);
+        api.get(&other.token, &seen).await.expect(200);
+        let endpoint = json!({"url": "http://127.0.0.1:9/hook", "types": ["io.headgate.channel.deleted.v1"]});
+        api.post(&tenant.token, "/v1/event-endpoints", &endpoint).await.expect(201);
         api.post(&api.admin, &format!("/v1/admin/tenants/{}/offboard", tenant.id), &json!({})).await.expect(200);
+        api.get(&other.token, &seen).await.expect(404);
+        let mut tx = api.db.control.read_tenant(tenant.id).await.unwrap();
+        assert!(headgate_events::endpoints::list(&mut tx, tenant.id).await.unwrap().is_empty());
+        drop(tx);
         let list = format!("/v1/admin/orders?tenant={}&filter=kind=delete", tenant.id);
         let orders = api.get(&api.admin, &list).await.expect(200);
         assert_eq!(orders.body["items"][0]["channel"], channel.to_string());

@@ -62,7 +62,7 @@ event_types! {
     SchemaMismatch = "io.headgate.schema.mismatch.v1",
     /// An element has a new schema version.
     SchemaChanged = "io.headgate.schema.changed.v1",
-    /// A schema change was refused.
+    /// The model or filter of a channel no longer fits what it may see of an element.
     SchemaIncompatible = "io.headgate.schema.incompatible.v1",
     /// A channel falls behind or its target refuses.
     DeliveryDegraded = "io.headgate.delivery.degraded.v1",

@@ -24,7 +24,7 @@ async fn send(
 }
 
 /// What every event about a channel carries.
-fn channel_data(order: &Order, channel: &Channel, state: ChannelState) -> Value {
+fn about(channel: &Channel, state: ChannelState) -> Value {
     json!({
         "channel": channel.id,
         "name": channel.name,
@@ -32,8 +32,14 @@ fn channel_data(order: &Order, channel: &Channel, state: ChannelState) -> Value 
         "channel_profile": channel.profile,
         "performance_profile": channel.size,
         "state": state,
-        "order": order.id,
     })
+}
+
+/// What every event carries about a channel that an order changed.
+fn channel_data(order: &Order, channel: &Channel, state: ChannelState) -> Value {
+    let mut data = about(channel, state);
+    data["order"] = json!(order.id);
+    data
 }
 
 /// The order is over. A cancelled order is no news to whoever cancelled it.
@@ -85,6 +91,29 @@ pub(crate) async fn channel_deleted(
 ) -> Result<(), OrderError> {
     let data = channel_data(order, channel, ChannelState::Deleted);
     send(tx, clock, order, EventType::ChannelDeleted, channel.id.to_string(), data).await
+}
+
+/// The platform stopped the channel.
+pub(crate) async fn channel_suspended(
+    tx: &mut Tx,
+    clock: &SharedClock,
+    channel: &Channel,
+    reason: &str,
+) -> Result<(), OrderError> {
+    let mut data = about(channel, ChannelState::Suspended);
+    data["reason"] = json!(reason);
+    let (tenant, subject) = (channel.tenant, channel.id.to_string());
+    emit(tx, clock, NewEvent::new(tenant, EventType::ChannelSuspended, subject, data)).await?;
+    Ok(())
+}
+
+/// The platform lets the channel go on.
+pub(crate) async fn channel_released(tx: &mut Tx, clock: &SharedClock, channel: &Channel) -> Result<(), OrderError> {
+    let mut data = about(channel, ChannelState::Active);
+    data["generation"] = json!(channel.generation);
+    let (tenant, subject) = (channel.tenant, channel.id.to_string());
+    emit(tx, clock, NewEvent::new(tenant, EventType::ChannelUpdated, subject, data)).await?;
+    Ok(())
 }
 
 /// New credentials were issued beside the old ones.

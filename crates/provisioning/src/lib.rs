@@ -20,6 +20,7 @@ mod resources;
 #[cfg(test)]
 mod snapshot;
 mod steps;
+mod suspend;
 #[cfg(test)]
 mod tests;
 pub mod worker;
@@ -31,4 +32,5 @@ pub use error::OrderError;
 pub use hours::ChannelHours;
 pub use profiles::Profiles;
 pub use resources::Sweep;
+pub use suspend::{release_channels, suspend_channels};
 pub use worker::{Turned, Worker, WorkerConfig, WorkerError, WorkerParts};

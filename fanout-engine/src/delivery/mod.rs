@@ -31,6 +31,7 @@ use headgate_types::SharedClock;
 use crate::error::EngineFault;
 use crate::shape::{PlanCache, ShapeError};
 use crate::technology::SinkError;
+use crate::tenant_quotas::TenantQuotas;
 
 pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
@@ -55,6 +56,8 @@ pub struct Context {
     pub clock: SharedClock,
     /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one.
     pub usage_span: Duration,
+    /// Which tenants have used up their month.
+    pub tenant_quotas: TenantQuotas,
 }
 
 /// Holds every log against the cursors over it (rule 5): one that is shorter, because a tail was lost

@@ -97,6 +97,12 @@ pub async fn get(tx: &mut Tx, tenant: TenantId, id: DeadLetterId) -> Result<Opti
     Ok(row.map(DeadLetter::from))
 }
 
+/// Removes every refused record of a tenant that is gone.
+pub async fn erase(tx: &mut Tx, tenant: TenantId) -> Result<(), DbError> {
+    tx.execute("DELETE FROM refused_deliveries WHERE tenant_id = $1", args![tenant]).await?;
+    Ok(())
+}
+
 /// How many refused records a channel has.
 pub async fn count(tx: &mut Tx, channel: ChannelId) -> Result<u64, DbError> {
     let (count,): (i64,) =

@@ -192,6 +192,14 @@ pub async fn of_channel(tx: &mut Tx, channel: ChannelId) -> Result<Vec<FlowRow>,
     rows(tx.fetch_all_built(sql, args![channel]).await?)
 }
 
+/// Bytes that were delivered to a tenant's channels since `from` and are not cut into usage records.
+pub async fn open_bytes(tx: &mut Tx, tenant: TenantId, from: DateTime<Utc>) -> Result<u64, DbError> {
+    let sql = "SELECT CAST(COALESCE(SUM(open_bytes), 0) AS BIGINT) FROM flows
+               WHERE tenant_id = $1 AND open_since >= $2";
+    let (bytes,): (i64,) = tx.fetch_one(sql, args![tenant, from]).await?;
+    Ok(unsigned(bytes))
+}
+
 /// The flows of every channel, in key order: what reconciliation compares usage with.
 pub async fn all(tx: &mut Tx) -> Result<Vec<FlowRow>, DbError> {
     let sql = format!("SELECT {COLUMNS} FROM flows ORDER BY tenant_id, channel_id, element_id, lane");

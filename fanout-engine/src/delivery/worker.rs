@@ -26,6 +26,7 @@ use super::retry::Breaker;
 use super::ticks::Ticks;
 use super::{Context, DeliveryError};
 use crate::technology::{Delivery, Flush, Sink, SinkError};
+use crate::tenant_quotas;
 
 /// Ranges without any record in scope are booked together once they are this long.
 const EMPTY_RANGE: u64 = 50_000;
@@ -152,9 +153,17 @@ impl Worker {
     /// Whether the quota is used up.
     #[must_use]
     pub fn over_quota(&self) -> bool {
+        if self.tenant_over().is_some() {
+            return true;
+        }
         let (Some(quota), Some(spent)) = (&self.terms.quota, self.spent) else { return false };
         let now = self.context.clock.now();
         !matches!(allowed(quota, spent, now, std::iter::once(1)), Allowed::Move { .. })
+    }
+
+    /// How long the tenant's own quota holds all of its channels.
+    fn tenant_over(&self) -> Option<Duration> {
+        self.context.tenant_quotas.held(self.terms.tenant, tenant_quotas::Flow::Delivery, self.context.clock.now())
     }
 
     /// One round over all flows.
@@ -232,6 +241,10 @@ impl Worker {
         flow.fill(&self.context.lake, &self.context.shaper, until).await?;
         if flow.window.records() == 0 {
             return self.pass_empty(index).await;
+        }
+        if let Some(wait) = self.tenant_over() {
+            // The operator may raise the quota at any time.
+            return Ok(Turn::Wait { limit: wait.min(tenant_quotas::EVERY), why: Waiting::OverQuota });
         }
         let most = match self.within_quota(index) {
             Ok(records) => records.min(self.sink.batch_records()),

@@ -43,9 +43,11 @@ use derive::Deriver;
 use drain::Place;
 pub use refusal::NotAccepted;
 pub use store::Receipt;
+pub(crate) use store::erase_rows;
 use writer::Writer;
 
 use crate::error::EngineFault;
+use crate::tenant_quotas::{Flow, TenantQuotas};
 
 /// What ingestion works with.
 #[derive(Debug, Clone)]
@@ -99,6 +101,7 @@ pub struct Ingest {
     channels: RwLock<HashMap<ChannelId, Running>>,
     writers: Mutex<HashMap<ElementId, Arc<Writer>>>,
     tasks: CancellationToken,
+    quotas: TenantQuotas,
 }
 
 #[derive(Debug)]
@@ -123,6 +126,7 @@ impl Ingest {
             channels: RwLock::default(),
             writers: Mutex::default(),
             tasks: CancellationToken::new(),
+            quotas: TenantQuotas::default(),
         })
     }
 
@@ -150,6 +154,29 @@ impl Ingest {
         self.channels.read().get(&channel).map(|running| running.channel.tenant)
     }
 
+    /// Which tenants are over a quota; shared with delivery.
+    pub(crate) fn tenant_quotas(&self) -> TenantQuotas {
+        self.quotas.clone()
+    }
+
+    /// Where the present rows of a keyed element are kept.
+    pub(crate) fn projection(&self, element: ElementId) -> PathBuf {
+        self.parts.projections.join(format!("{element}.db"))
+    }
+
+    /// Lets go of an element that is being removed, and removes its projection.
+    pub(crate) fn forget(&self, element: ElementId) -> Result<(), EngineFault> {
+        self.writers.lock().remove(&element);
+        let file = self.projection(element);
+        for suffix in ["", "-wal", "-shm"] {
+            match std::fs::remove_file(format!("{}{suffix}", file.display())) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn open_channel(&self, channel: ChannelId) -> Option<Arc<OpenChannel>> {
         self.channels.read().get(&channel).map(|running| Arc::clone(&running.channel))
     }
@@ -165,6 +192,9 @@ impl Ingest {
             Gate::Open => {}
             Gate::Paused => return Err(NotAccepted::Paused.into()),
             Gate::Draining => return Err(NotAccepted::Deleting.into()),
+        }
+        if let Some(wait) = self.quotas.held(channel.tenant, Flow::Ingest, self.parts.clock.now()) {
+            return Err(NotAccepted::TenantQuota { seconds: wait.as_secs() + 1 }.into());
         }
         let feed = channel.feeds.get(&incoming.feed).ok_or_else(|| {
             let mut known: Vec<&str> = channel.feeds.keys().map(String::as_str).collect();

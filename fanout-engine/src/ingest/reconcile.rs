@@ -161,7 +161,7 @@ impl Ingest {
         {
             return Ok(Arc::clone(writer));
         }
-        let file = self.parts.projections.join(format!("{}.db", layout.element));
+        let file = self.projection(layout.element);
         let element = layout.element;
         let writer = Arc::new(Writer::new(self.parts.lake.clone(), Arc::new(layout), file));
         writers.insert(element, Arc::clone(&writer));

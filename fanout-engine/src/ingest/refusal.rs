@@ -34,6 +34,12 @@ pub enum NotAccepted {
         /// How long.
         seconds: u64,
     },
+    /// The tenant has taken in all that its quota allows this month.
+    #[error("the tenant has used up the bytes that its data-in channels may take this month")]
+    TenantQuota {
+        /// How long until the next month.
+        seconds: u64,
+    },
 }
 
 impl Coded for NotAccepted {
@@ -42,7 +48,7 @@ impl Coded for NotAccepted {
             Self::UnknownFeed { .. } => ErrorKind::NotFound,
             Self::Paused | Self::Deleting => ErrorKind::Conflict,
             Self::ContentType(_) | Self::Encoding(_) => ErrorKind::UnsupportedMediaType,
-            Self::Connections | Self::Rate { .. } => ErrorKind::TooManyRequests,
+            Self::Connections | Self::Rate { .. } | Self::TenantQuota { .. } => ErrorKind::TooManyRequests,
         }
     }
 
@@ -55,13 +61,14 @@ impl Coded for NotAccepted {
             Self::Encoding(_) => "unsupported_content_encoding",
             Self::Connections => "too_many_connections",
             Self::Rate { .. } => "rate_limited",
+            Self::TenantQuota { .. } => "tenant_quota_exceeded",
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Connections => Some(1),
-            Self::Rate { seconds } => Some(*seconds),
+            Self::Rate { seconds } | Self::TenantQuota { seconds } => Some(*seconds),
             _ => None,
         }
     }

@@ -256,3 +256,10 @@ pub async fn sums(tx: &mut Tx, channel: ChannelId) -> Result<Vec<(ElementId, Sum
         .await?;
     Ok(rows.into_iter().map(|row| (row.element_id.into(), row.sums)).collect())
 }
+
+/// Removes every receipt and dead letter of a tenant that is gone.
+pub async fn erase_rows(tx: &mut Tx, tenant: TenantId) -> Result<(), DbError> {
+    tx.execute("DELETE FROM dead_letters WHERE tenant_id = $1", args![tenant]).await?;
+    tx.execute("DELETE FROM receipts WHERE tenant_id = $1", args![tenant]).await?;
+    Ok(())
+}

@@ -3,8 +3,9 @@
 use axum::http::{HeaderMap, Uri, header};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use headgate_access::{Access, AccessError, Scope};
-use headgate_types::{ChannelId, ErrorKind, Problem, TenantId};
+use headgate_access::audit::{Entry, Outcome};
+use headgate_access::{Access, AccessError, PLATFORM, Principal, Scope};
+use headgate_types::{ChannelId, Coded, ErrorKind, Problem, TenantId};
 
 use super::Refusal;
 
@@ -50,8 +51,28 @@ pub async fn caller(
         return Ok(access.verify_channel_key(channel, &credential).await?.tenant);
     }
     let principal = access.verify(&credential).await?;
-    principal.require(scope)?;
-    principal.tenant.ok_or(AccessError::TenantRequired).map_err(Refusal::from)
+    let allowed = principal.require(scope).and_then(|_| principal.tenant.ok_or(AccessError::TenantRequired));
+    if let Err(error) = &allowed {
+        record_denial(access, &principal, channel, error).await;
+    }
+    allowed.map_err(Refusal::from)
+}
+
+/// Whoever is recognised and refused stands in the audit log. A failure to record is logged and does
+/// not turn the refusal into anything else.
+async fn record_denial(access: &Access, principal: &Principal, channel: ChannelId, error: &AccessError) {
+    let entry = Entry {
+        tenant: principal.tenant.unwrap_or(PLATFORM),
+        actor: principal.actor(),
+        action: "data.denied",
+        resource: channel.to_string(),
+        outcome: Outcome::Denied,
+        request_id: None,
+        detail: serde_json::json!({"code": error.code()}),
+    };
+    if let Err(error) = access.audit(entry).await {
+        tracing::error!(%error, "failed to record a denial");
+    }
 }
 
 #[cfg(test)]

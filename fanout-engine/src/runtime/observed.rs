@@ -114,7 +114,8 @@ impl Observed {
         if matches!(self.serving, Some(Ok(()))) {
             readings.push(self.initial_load());
             readings.push(if self.over_quota {
-                let message = "the quota of this period is used up; raise it or wait for the next period";
+                let message =
+                    "the quota of the channel or of its tenant is used up; raise it or wait for the next period";
                 Reading::new(ConditionType::QuotaOk, false, "QuotaExceeded", message)
             } else {
                 Reading::new(ConditionType::QuotaOk, true, "WithinQuota", "within the quota")

@@ -3,6 +3,7 @@
 use headgate_catalog::channels::{self, ChannelHead, NewCondition};
 use headgate_catalog::elements;
 use headgate_events::{EventType, NewEvent};
+use headgate_types::channel::{ConditionStatus, ConditionType};
 use serde_json::json;
 
 use super::Runtime;
@@ -97,7 +98,16 @@ impl Runtime {
                 reason: reading.reason,
                 message: &reading.message,
             };
-            channels::set_condition(&mut tx, tenant, channel, new, clock.now()).await?;
+            let changed = channels::set_condition(&mut tx, tenant, channel, new, clock.now()).await?;
+            // Not after every restart: the condition stands in the catalog.
+            if changed
+                && reading.condition == ConditionType::SchemaCompatible
+                && reading.status == ConditionStatus::False
+            {
+                let data = json!({"channel": channel, "reason": reading.message});
+                let event = NewEvent::new(tenant, EventType::SchemaIncompatible, channel, data);
+                headgate_events::emit(&mut tx, clock, event).await?;
+            }
         }
         if let Some(generation) = news.generation {
             channels::set_observed(&mut tx, tenant, channel, generation).await?;

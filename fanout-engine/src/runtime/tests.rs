@@ -133,6 +133,7 @@ impl Bench {
                 shaper: PlanCache::new(1 << 20),
                 clock: Arc::clone(&self.clock),
                 usage_span: Duration::from_secs(3_600),
+                tenant_quotas: crate::TenantQuotas::default(),
             },
             served: self.served.clone(),
             secrets: Arc::new(NoSecrets),
@@ -317,5 +318,39 @@ async fn an_owner_hears_of_lost_records_and_of_a_store_that_holds_less_than_was_
         drop(tx);
         shutdown.cancel();
         task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_channel_whose_filter_no_longer_fits_says_so_and_raises_one_event() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        bench.provision().await;
+        let (runtime, shutdown, task) = bench.runtime();
+        bench.until(ConditionType::SchemaCompatible, ConditionStatus::True).await;
+        shutdown.cancel();
+        task.await.unwrap();
+        drop(runtime);
+        let mut tx = bench.db.control.tenant(bench.tenant).await.unwrap();
+        let mut scopes = subscriptions::scopes(&mut tx, bench.tenant, bench.channel).await.unwrap();
+        for scope in &mut scopes {
+            scope.filter = Some("no_such_column = 1".to_owned());
+        }
+        subscriptions::replace_scopes(&mut tx, bench.tenant, bench.channel, scopes, bench.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        // A restart tells it once more to nobody.
+        for _ in 0..2 {
+            let (runtime, shutdown, task) = bench.runtime();
+            let refused = bench.until(ConditionType::SchemaCompatible, ConditionStatus::False).await;
+            assert!(refused.message.contains("no_such_column"), "{}", refused.message);
+            runtime.passed().await;
+            shutdown.cancel();
+            task.await.unwrap();
+        }
+        let mut tx = bench.db.control.read_tenant(bench.tenant).await.unwrap();
+        let wanted = [headgate_events::EventType::SchemaIncompatible];
+        let events = headgate_events::list(&mut tx, bench.tenant, 0, 10, &wanted).await.unwrap();
+        assert_eq!(events.len(), 1, "{}", bench.db.name);
+        assert_eq!(events[0].data["channel"], bench.channel.to_string());
     }
 }

@@ -1,6 +1,6 @@
 //! File sizes, names and words.
 
-use super::sources;
+use super::{root, sources};
 
 /// The longest source file, tests aside.
 const MAX_LINES: usize = 600;
@@ -87,4 +87,12 @@ fn schemas_of_the_api_have_names_of_their_own() {
     }
     assert!(seen.len() > 100, "the schemas were found: {}", seen.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_top_level_has_the_shape_asked_for() {
+    let folders =
+        ["control-api", "fanout-engine", "catalog", "metering", "templates", "openapi", "migrations", "tests"];
+    let missing: Vec<_> = folders.into_iter().filter(|folder| !root().join(folder).is_dir()).collect();
+    assert!(missing.is_empty() && root().join("Cargo.toml").is_file(), "{missing:?}");
 }

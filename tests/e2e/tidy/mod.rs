@@ -1,8 +1,8 @@
 //! The house rules that a machine can check. Each failure names the file and what to do.
 
+mod claims;
 mod edges;
 mod files;
-mod requirements;
 mod tables;
 
 use std::path::{Path, PathBuf};

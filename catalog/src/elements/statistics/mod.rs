@@ -10,6 +10,7 @@ use headgate_types::{ElementId, TenantId};
 use crate::error::CatalogError;
 use crate::grants;
 
+pub(super) use store::remove_all;
 pub use store::{published_without_statistics_since, put_statistics};
 
 /// What `viewer` may know of an element's records; `None` while nothing is known, and for a grantee

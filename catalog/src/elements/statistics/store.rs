@@ -61,3 +61,9 @@ pub(super) async fn statistics(
         .await?;
     Ok(row.map(|(statistics, at)| (statistics.0, at)))
 }
+
+/// Forgets what was counted of an owner's elements.
+pub(crate) async fn remove_all(tx: &mut Tx, owner: TenantId) -> Result<(), CatalogError> {
+    tx.execute("DELETE FROM element_statistics WHERE tenant_id = $1", args![owner]).await?;
+    Ok(())
+}

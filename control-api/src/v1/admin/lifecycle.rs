@@ -4,9 +4,11 @@ use axum::extract::State;
 use headgate_access::AdminCaller;
 use headgate_access::tenants::{self, Tenant};
 use headgate_catalog::channels::{self, ChannelFilter};
+use headgate_catalog::elements;
 use headgate_database::Tx;
-use headgate_provisioning::OrderError;
+use headgate_events::endpoints;
 use headgate_provisioning::orders::{self, NewOrder, OrderRequest};
+use headgate_provisioning::{OrderError, release_channels, suspend_channels};
 use headgate_types::TenantId;
 use serde_json::json;
 
@@ -82,15 +84,31 @@ async fn run(
         Once::New(once) => once,
     };
     let mut tx = state.control.platform().await?;
-    let (tenant, action) = match to {
-        Move::Suspend => (tenants::suspend(&mut tx, id, &state.clock).await?, "tenant.suspend"),
-        Move::Resume => (tenants::resume(&mut tx, id, &state.clock).await?, "tenant.resume"),
-        Move::Offboard => (tenants::offboard(&mut tx, id, &state.clock).await?, "tenant.offboard"),
+    let clock = &state.clock;
+    let (tenant, action, detail) = match to {
+        Move::Suspend => {
+            let tenant = tenants::suspend(&mut tx, id, clock).await?;
+            let stopped = suspend_channels(&mut tx, clock, id).await?;
+            (tenant, "tenant.suspend", json!({"channels": stopped}))
+        }
+        Move::Resume => {
+            let tenant = tenants::resume(&mut tx, id, clock).await?;
+            let released = release_channels(&mut tx, clock, id).await?;
+            (tenant, "tenant.resume", json!({"channels": released}))
+        }
+        Move::Offboard => {
+            let tenant = tenants::offboard(&mut tx, id, clock).await?;
+            let orders = delete_channels(state, &mut tx, admin, id).await?;
+            let elements = elements::retire_all(&mut tx, id, clock.now()).await?;
+            let endpoints = endpoints::delete_all(&mut tx, id).await?;
+            let detail = json!({"delete_orders": orders, "elements": elements, "endpoints": endpoints});
+            (tenant, "tenant.offboard", detail)
+        }
     };
-    let orders = if to == Move::Offboard { delete_channels(state, &mut tx, admin, id).await? } else { 0 };
-    by_admin(state, &mut tx, admin, id, action, id, json!({"delete_orders": orders})).await?;
+    by_admin(state, &mut tx, admin, id, action, id, detail).await?;
     let answer = once.commit(tx, Answer::ok(&tenant)).await?;
     state.access.forget();
+    state.follow_catalog().await;
     state.wake().await;
     Ok(answer)
 }

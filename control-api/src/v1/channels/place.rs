@@ -6,12 +6,14 @@ use headgate_catalog::channels;
 use headgate_database::Tx;
 use headgate_provisioning::orders::{self, NewOrder, OrderRequest};
 use headgate_types::ChannelId;
+use headgate_types::channel::Direction;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::get::find;
 use super::view::ChannelView;
-use crate::http::idempotency::{Answer, Pending};
+use crate::http::idempotency::{Answer, IdempotencyKey, Once, Pending};
 use crate::http::problem::ApiError;
 use crate::state::ApiState;
 use crate::v1::orders::view::OrderView;
@@ -62,4 +64,25 @@ pub(super) async fn place(
     let answer = once.commit(tx, answer).await?;
     state.wake().await;
     Ok(answer)
+}
+
+/// Places an order that says everything by its kind: no body, no price.
+pub(super) async fn place_plain(
+    state: &ApiState,
+    caller: &TenantCaller,
+    (channel, direction): (ChannelId, Direction),
+    key: IdempotencyKey,
+    request: OrderRequest,
+) -> Result<Answer, ApiError> {
+    let once = match state.once(caller, key, &[0; 32]).await? {
+        Once::Replay(answer) => return Ok(answer),
+        Once::New(once) => once,
+    };
+    let mut tx = state.control.tenant(caller.tenant).await?;
+    find(&mut tx, caller.tenant, channel, direction).await?;
+    let action = match request {
+        OrderRequest::Pause => "channel.pause",
+        _ => "channel.resume",
+    };
+    place(state, caller, once, tx, Placing { channel, request, price: None, action }).await
 }

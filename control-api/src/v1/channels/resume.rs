@@ -1,15 +1,13 @@
 //! Starting a paused channel.
 
 use axum::extract::State;
-use headgate_access::TenantCaller;
 use headgate_provisioning::orders::OrderRequest;
 use headgate_types::ChannelId;
 use headgate_types::channel::Direction;
 
-use super::get::find;
-use super::place::{AcceptedView, Placing, place};
+use super::place::{AcceptedView, place_plain};
 use crate::http::caller::{Caller, ChannelsWrite};
-use crate::http::idempotency::{Answer, IdempotencyKey, Once};
+use crate::http::idempotency::{Answer, IdempotencyKey};
 use crate::http::problem::ApiError;
 use crate::http::query::Path;
 use crate::state::ApiState;
@@ -27,7 +25,7 @@ pub(crate) async fn data_in(
     Path(id): Path<ChannelId>,
     key: IdempotencyKey,
 ) -> Result<Answer, ApiError> {
-    run(&state, &caller, id, Direction::In, key).await
+    place_plain(&state, &caller, (id, Direction::In), key, OrderRequest::Resume).await
 }
 
 /// Resume a paused data-out channel; it goes on where it stopped.
@@ -43,22 +41,5 @@ pub(crate) async fn data_out(
     Path(id): Path<ChannelId>,
     key: IdempotencyKey,
 ) -> Result<Answer, ApiError> {
-    run(&state, &caller, id, Direction::Out, key).await
-}
-
-async fn run(
-    state: &ApiState,
-    caller: &TenantCaller,
-    id: ChannelId,
-    direction: Direction,
-    key: IdempotencyKey,
-) -> Result<Answer, ApiError> {
-    let once = match state.once(caller, key, &[0; 32]).await? {
-        Once::Replay(answer) => return Ok(answer),
-        Once::New(once) => once,
-    };
-    let mut tx = state.control.tenant(caller.tenant).await?;
-    find(&mut tx, caller.tenant, id, direction).await?;
-    let placing = Placing { channel: id, request: OrderRequest::Resume, price: None, action: "channel.resume" };
-    place(state, caller, once, tx, placing).await
+    place_plain(&state, &caller, (id, Direction::Out), key, OrderRequest::Resume).await
 }

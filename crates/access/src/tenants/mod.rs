@@ -59,10 +59,12 @@ pub struct Quotas {
     /// Channels that are not deleted, at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_channels: Option<u32>,
-    /// Bytes delivered per calendar month (UTC).
+    /// Bytes delivered per calendar month (UTC). Beyond it every data-out channel of the tenant is
+    /// held until the month ends or the quota is raised. It is looked at every few seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_per_month: Option<u64>,
-    /// Bytes accepted by data-in channels per calendar month (UTC).
+    /// Bytes accepted by data-in channels per calendar month (UTC). Beyond it they answer 429. It is
+    /// looked at every few seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingest_bytes_per_month: Option<u64>,
     /// Control API requests per second, over all clients.
@@ -121,6 +123,14 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Tenant>, AccessError> {
     store::list(tx, filter, after, limit).await
+}
+
+/// The tenants that may do something and have a quota of bytes per month.
+///
+/// # Errors
+/// When the database fails.
+pub async fn with_monthly_quota(tx: &mut Tx) -> Result<Vec<Tenant>, AccessError> {
+    Ok(store::with_monthly_quota(tx).await?)
 }
 
 /// Replaces what a tenant may use.

@@ -164,6 +164,14 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: EndpointId, version: Opti
     Ok(())
 }
 
+/// Removes every endpoint of a tenant that ends. Returns how many there were.
+///
+/// # Errors
+/// When the database fails.
+pub async fn delete_all(tx: &mut Tx, tenant: TenantId) -> Result<u64, EventsError> {
+    Ok(store::delete_all(tx, tenant).await?)
+}
+
 fn place(tenant: TenantId, id: EndpointId) -> Vec<u8> {
     format!("{tenant}|{id}|endpoint").into_bytes()
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::error::EventsError;
 use crate::event::EventType;
 
-pub use change::delete;
+pub use change::{delete, delete_all};
 pub use recover::{recover, resend};
 
 /// How many endpoints one tenant can have.

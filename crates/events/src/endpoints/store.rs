@@ -142,6 +142,10 @@ pub(super) async fn delete(tx: &mut Tx, tenant: TenantId, id: EndpointId) -> Res
     tx.execute("DELETE FROM endpoints WHERE tenant_id = $1 AND id = $2", args![tenant, id]).await
 }
 
+pub(super) async fn delete_all(tx: &mut Tx, tenant: TenantId) -> Result<u64, DbError> {
+    tx.execute("DELETE FROM endpoints WHERE tenant_id = $1", args![tenant]).await
+}
+
 pub(super) async fn rotate(
     tx: &mut Tx,
     tenant: TenantId,

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub enum OrderKind {
     /// Makes a new channel.
     Create,
-    /// Gives a channel another size, name, timing, quota or model.
+    /// Gives a channel another size, name, timing or quota.
     Change,
     /// Stops a channel until it is resumed.
     Pause,

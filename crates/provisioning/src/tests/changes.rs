@@ -70,6 +70,34 @@ async fn a_channel_that_the_platform_suspends_during_a_change_stays_suspended() 
 }
 
 #[tokio::test]
+async fn the_channels_of_a_suspended_tenant_stop_with_it_and_go_on_with_it() {
+    for (_db, world) in World::all().await {
+        let (running, paused) = (world.active_channel(Direction::Out).await, world.active_channel(Direction::In).await);
+        world.place(paused, OrderRequest::Pause).await.unwrap();
+        world.settle(&world.worker()).await;
+        let states = async || (world.channel(running).await.state, world.channel(paused).await.state);
+
+        let clock = world.shared_clock();
+        let mut tx = world.control.platform().await.unwrap();
+        tx.act_for(world.tenant).await.unwrap();
+        assert_eq!(crate::suspend_channels(&mut tx, &clock, world.tenant).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        assert_eq!(states().await, (ChannelState::Suspended, ChannelState::Paused), "{}", world.name);
+        let refused = world.place(running, OrderRequest::Resume).await.unwrap_err();
+        assert_eq!(headgate_types::Coded::code(&refused), "channel_state", "its owner cannot undo it");
+
+        let mut tx = world.control.platform().await.unwrap();
+        tx.act_for(world.tenant).await.unwrap();
+        assert_eq!(crate::release_channels(&mut tx, &clock, world.tenant).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        assert_eq!(states().await, (ChannelState::Active, ChannelState::Paused), "{}", world.name);
+        let events = world.event_types().await;
+        assert_eq!(events.iter().filter(|event| *event == "channel.suspended").count(), 1);
+        assert_eq!(events.last().map(String::as_str), Some("channel.updated"));
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_create_order_leaves_nothing() {
     for (_db, world) in World::all().await {
         for direction in [Direction::Out, Direction::In] {

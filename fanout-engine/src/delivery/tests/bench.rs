@@ -50,6 +50,7 @@ impl Bench {
             shaper: PlanCache::new(1 << 20),
             clock: clock.clone(),
             usage_span: Duration::from_secs(3_600),
+            tenant_quotas: crate::TenantQuotas::default(),
         };
         Self {
             plan: Arc::new(element.compile(&element.scope()).unwrap()),

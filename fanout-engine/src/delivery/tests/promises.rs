@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use headgate_database::testing::databases;
 use headgate_metering::{Meter, reconcile};
+use headgate_types::Clock as _;
 use headgate_types::channel::Lane;
 use headgate_types::checksum::Checksum;
 use headgate_types::engine::ListDeadLetters;
@@ -150,6 +151,26 @@ async fn a_target_in_the_way_uses_up_no_tries() {
         settle(&mut worker).await;
         assert_eq!(target.offsets(), [1, 2, 3], "{}", db.name);
         assert_eq!((bench.row(Lane::Live).await.refused, worker.last_error), (0, None));
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_whose_month_is_used_up_gets_nothing_until_the_next_one() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(&db, ElementKind::Events).await;
+        bench.pin(false).await;
+        bench.append(1..=3).await;
+        let until = bench.clock.now() + TimeDelta::days(2);
+        bench.context.tenant_quotas.hold(bench.tenant, crate::tenant_quotas::Flow::Delivery, until);
+        let target = Arc::new(Target { keeps_cursor: true, ..Target::default() });
+        let mut worker = bench.worker(&target).await;
+        let rest = settle(&mut worker).await;
+        assert!(matches!(rest, Turn::Wait { why: Waiting::OverQuota, .. }), "{rest:?}");
+        assert!(worker.over_quota() && target.offsets().is_empty());
+        bench.clock.advance(TimeDelta::days(2));
+        settle(&mut worker).await;
+        assert!(!worker.over_quota());
+        assert_eq!(target.offsets(), [1, 2, 3], "{}: nothing is lost", db.name);
     }
 }
 
