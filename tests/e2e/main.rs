@@ -6,6 +6,9 @@
     reason = "a test panics to fail; client modules are shared with the demo, which uses all of them"
 )]
 
+mod bad_input;
+mod clients;
+mod crash;
 mod demo;
 mod harness;
 mod real_data;
