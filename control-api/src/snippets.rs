@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use headgate_types::channel::Direction;
+use headgate_types::model::InputModel;
+use headgate_types::schema::{DataType, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 const EMBEDDED: &str = include_str!("../../templates/snippets.yaml");
@@ -29,6 +33,8 @@ pub(crate) struct Values<'a> {
     pub channel: &'a str,
     /// The first feed, or the first table.
     pub name: &'a str,
+    /// A record that fits the first feed, as JSON.
+    pub record: &'a str,
 }
 
 /// Snippets by direction and channel profile.
@@ -59,25 +65,79 @@ impl Snippets {
             text.replace("{data_url}", values.data_url)
                 .replace("{channel}", values.channel)
                 .replace("{name}", values.name)
+                .replace("{record}", values.record)
         };
         let snippets = by_profile.get(profile).into_iter().flatten();
         snippets.map(|snippet| Snippet { code: fill(&snippet.code), ..snippet.clone() }).collect()
     }
 }
 
+/// A record with a value in every field that a feed's model reads, under the payload's names; as
+/// JSON that can stand between single quotes.
+pub(crate) fn example(schema: &Schema, model: &InputModel) -> String {
+    let mut record = Value::Object(Map::new());
+    for field in &schema.fields {
+        let input = model.fields.iter().find(|input| input.name == field.name);
+        if input.is_none() && !model.fields.is_empty() {
+            continue;
+        }
+        let date = |default: &str| match input.and_then(|input| input.date_format.as_deref()) {
+            Some(pattern) => json!(DateTime::<Utc>::UNIX_EPOCH.format(pattern).to_string()),
+            None => json!(default),
+        };
+        let value = match field.data_type {
+            DataType::Bool => json!(true),
+            DataType::Int64 => json!(1),
+            DataType::Float64 => json!(1.5),
+            DataType::String => json!("text"),
+            DataType::Timestamp => date("2025-01-31T12:00:00Z"),
+            DataType::Date => date("2025-01-31"),
+            DataType::Json => json!({}),
+        };
+        let path = input.and_then(|input| input.from.as_deref()).unwrap_or(&field.name);
+        let mut place = &mut record;
+        for step in path.split('.') {
+            if !place.is_object() {
+                *place = json!({});
+            }
+            place = &mut place[step];
+        }
+        *place = value;
+    }
+    record.to_string().replace('\'', "\\u0027")
+}
+
 #[cfg(test)]
 mod tests {
+    use headgate_types::model::InputField;
+    use headgate_types::schema::Field;
+
     use super::*;
+
+    #[test]
+    fn the_example_fits_the_model_and_stands_between_quotes() {
+        let schema = Schema { fields: vec![Field::new("id", DataType::Int64), Field::new("day", DataType::Date)] };
+        assert_eq!(example(&schema, &InputModel::default()), r#"{"id":1,"day":"2025-01-31"}"#);
+        let day = InputField {
+            from: Some("o'clock.day".to_owned()),
+            date_format: Some("%d.%m.%Y".to_owned()),
+            ..InputField::plain("day")
+        };
+        let model = InputModel { fields: vec![day], ..InputModel::default() };
+        assert_eq!(example(&schema, &model), r#"{"o\u0027clock":{"day":"01.01.1970"}}"#);
+    }
 
     #[test]
     fn the_snippets_of_the_binary_are_readable_and_filled_in() {
         let snippets: Snippets = serde_yaml_ng::from_str(EMBEDDED).unwrap();
-        let values = Values { data_url: "http://127.0.0.1:7171", channel: "ch_1", name: "weather" };
+        let values = Values { data_url: "http://127.0.0.1:7171", channel: "ch_1", name: "weather", record: "{}" };
         for (direction, profiles) in [(Direction::In, &snippets.data_in), (Direction::Out, &snippets.data_out)] {
             assert!(!profiles.is_empty());
             for profile in profiles.keys() {
                 for snippet in snippets.of(direction, profile, values) {
-                    assert!(!snippet.code.contains("{name}") && !snippet.code.contains("{channel}"), "{profile}");
+                    for placeholder in ["{data_url}", "{channel}", "{name}", "{record}"] {
+                        assert!(!snippet.code.contains(placeholder), "{profile}: {placeholder}");
+                    }
                 }
             }
         }

@@ -6,7 +6,10 @@
     reason = "a test panics to fail; client modules are shared with the demo, which uses all of them"
 )]
 
+mod bad_input;
 mod browser;
+mod clients;
+mod crash;
 mod demo;
 mod harness;
 mod process;

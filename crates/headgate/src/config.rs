@@ -69,6 +69,10 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_PROFILES", value_name = "FILE")]
     pub profiles: Option<PathBuf>,
 
+    /// How long an access token is good, in seconds [default: 3600]
+    #[arg(long, env = "HEADGATE_TOKEN_SECONDS", value_name = "N")]
+    pub token_seconds: Option<u32>,
+
     /// Log lines as JSON
     #[arg(long, env = "HEADGATE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
     pub log_json: Option<bool>,
@@ -120,6 +124,8 @@ pub struct Config {
     pub outbound_allow: Vec<ipnet::IpNet>,
     /// See [`Settings::profiles`].
     pub profiles: Option<PathBuf>,
+    /// See [`Settings::token_seconds`].
+    pub token_seconds: u32,
 }
 
 macro_rules! overlay {
@@ -139,7 +145,7 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
-            tls_cert tls_key insecure_http outbound_allow profiles log_json)
+            tls_cert tls_key insecure_http outbound_allow profiles token_seconds log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
@@ -159,7 +165,11 @@ impl Settings {
             tls: self.tls_cert.zip(self.tls_key),
             outbound_allow: self.outbound_allow.unwrap_or_default(),
             profiles: self.profiles,
+            token_seconds: self.token_seconds.unwrap_or(3_600),
         };
+        if !(1..=86_400).contains(&config.token_seconds) {
+            bail!("an access token is good for 1 to 86400 seconds, not {}", config.token_seconds);
+        }
         let insecure = self.insecure_http.unwrap_or(false);
         for (name, listener) in [("control", config.control_listen), ("data", config.data_listen)] {
             if config.tls.is_none() && !insecure && !listener.ip().is_loopback() {
@@ -203,12 +213,15 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_gaps_get_defaults() {
-        let file: Settings = toml::from_str("data_dir = '/a'\ncontrol_listen = '127.0.0.1:1'").unwrap();
+        let text = "data_dir = '/a'\ntoken_seconds = 60\ncontrol_listen = '127.0.0.1:1'";
+        let file: Settings = toml::from_str(text).unwrap();
         let flags = Settings { data_dir: Some("/b".into()), ..Settings::default() };
         let config = flags.over(file).resolve().unwrap();
         assert_eq!(config.data_dir, PathBuf::from("/b"));
         assert_eq!(config.control_listen.port(), 1);
         assert_eq!(config.data_listen.port(), 7401);
+        assert_eq!(config.token_seconds, 60);
+        assert!(Settings { token_seconds: Some(0), ..Settings::default() }.resolve().is_err());
         assert!(toml::from_str::<Settings>("data_dri = '/a'").is_err());
     }
 

@@ -71,12 +71,20 @@ pub fn database_options(config: &Config, directory: &Directory) -> Options {
 }
 
 /// Opens access over the control database; its public address is the issuer of tokens.
-pub async fn access(directory: &Directory, control: &Db, clock: &SharedClock, issuer: &Url) -> Result<Access> {
+/// Its tokens are good for `token_seconds`.
+pub async fn access(
+    directory: &Directory,
+    control: &Db,
+    clock: &SharedClock,
+    issuer: &Url,
+    token_seconds: u32,
+) -> Result<Access> {
     let mut tx = control.read_platform().await?;
     let fresh = headgate_access::is_fresh(&mut tx).await?;
     drop(tx);
     let master_key = directory.master_key(fresh)?;
-    let access_config = AccessConfig::new(issuer.clone(), AUDIENCE, master_key);
+    let mut access_config = AccessConfig::new(issuer.clone(), AUDIENCE, master_key);
+    access_config.token_lifetime = chrono::TimeDelta::seconds(token_seconds.into());
     Access::open(control.clone(), Arc::clone(clock), access_config).await.context("failed to open the signing keys")
 }
 
@@ -111,7 +119,7 @@ pub async fn start(config: Config) -> Result<Running> {
     let (public_control, public_data) =
         (public(&config.control_url, &control_url)?, public(&config.data_url, &data_url)?);
 
-    let access = access(&directory, &control, &clock, &public_control).await?;
+    let access = access(&directory, &control, &clock, &public_control, config.token_seconds).await?;
     let mut tx = control.platform().await?;
     let admin = access.bootstrap_admin(&mut tx).await?;
     tx.commit().await?;

@@ -5,6 +5,7 @@
 
 pub mod platform;
 pub mod records;
+pub mod stage;
 
 #[path = "../../../crates/headgate/src/demo/client.rs"]
 pub mod client;
@@ -17,3 +18,4 @@ pub mod world;
 
 pub use client::ApiClient;
 pub use platform::{Database, Platform};
+pub use stage::{PATIENCE, Stage, eventually, settled};

@@ -45,7 +45,8 @@ impl Platform {
         };
         let directory = tempfile::tempdir()?;
         let log = log_file(directory.path());
-        let mut process = started(change(command(directory.path(), database_url.as_deref())), &log)?;
+        let command = command(directory.path(), database_url.as_deref(), [ANY_PORT; 3]);
+        let mut process = started(change(command), &log)?;
         let ready = ready(&mut process, directory.path())?;
         let admin = ready.admin.context("a first start prints an admin credential")?;
         Ok(Self {
@@ -59,11 +60,13 @@ impl Platform {
         })
     }
 
-    /// Kills the process (SIGKILL) and starts it again on the same data directory.
+    /// Kills the process (SIGKILL) and starts it again on the same data directory and ports.
     pub fn kill_and_restart(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = spawn(self.directory.path(), self.database_url.as_deref())?;
+        let ports = [&self.control, &self.data, &self.internal].map(|url| url.trim_start_matches("http://"));
+        let command = command(self.directory.path(), self.database_url.as_deref(), ports);
+        self.process = started(command, &log_file(self.directory.path()))?;
         let ready = ready(&mut self.process, self.directory.path())?;
         if ready.admin.is_some() {
             bail!("a second start printed an admin credential again");
@@ -108,6 +111,27 @@ impl Platform {
         self.database_url.as_deref()
     }
 
+    /// Runs another command of the binary on the data directory of a stopped platform; returns what
+    /// it prints and fails when it does.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        command.args(arguments).arg("--data-dir").arg(self.directory.path().join("data"));
+        if let Some(url) = &self.database_url {
+            command.env("HEADGATE_DATABASE_URL", url);
+        }
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// The most memory that the process has had so far (VmHWM), in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// What the process wrote to its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(log_file(self.directory.path())).unwrap_or_default()
@@ -139,18 +163,17 @@ fn log_file(directory: &Path) -> PathBuf {
     directory.join("headgate.log")
 }
 
-fn spawn(directory: &Path, database_url: Option<&str>) -> Result<Child> {
-    started(command(directory, database_url), &log_file(directory))
-}
+/// Leaves the choice of a port to the system.
+const ANY_PORT: &str = "127.0.0.1:0";
 
-/// The command of a server on free ports.
-fn command(directory: &Path, database_url: Option<&str>) -> Command {
+/// The command of a server; `listen`: the addresses of the control, data and internal listeners.
+fn command(directory: &Path, database_url: Option<&str>, listen: [&str; 3]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
     command
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))
-        .args(["--control-listen", "127.0.0.1:0", "--data-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
+        .args(["--control-listen", listen[0], "--data-listen", listen[1], "--internal-listen", listen[2]])
         .args(["--outbound-allow", "127.0.0.0/8"]);
     if let Some(url) = database_url {
         command.env("HEADGATE_DATABASE_URL", url);

@@ -20,6 +20,17 @@ impl Records {
         set
     }
 
+    /// The same with `_op`: what happened to each record counts too.
+    pub fn of_changes<'a>(records: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut set = Self::default();
+        for record in records {
+            let mut plain = record.as_object().expect("a record is an object").clone();
+            plain.remove("_id");
+            *set.0.entry(canonical(&Value::Object(plain))).or_default() += 1;
+        }
+        set
+    }
+
     /// Adds one record.
     pub fn add(&mut self, record: &Map<String, Value>) {
         let mut plain = record.clone();

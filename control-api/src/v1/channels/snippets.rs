@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use headgate_catalog::elements::schema;
 use headgate_catalog::{feeds, subscriptions};
 use headgate_types::channel::Direction;
 use headgate_types::{ChannelId, TenantId};
@@ -13,7 +14,7 @@ use super::view::data_url;
 use crate::http::caller::{Caller, ChannelsRead};
 use crate::http::problem::ApiError;
 use crate::http::query::Path;
-use crate::snippets::{Snippet, Values};
+use crate::snippets::{Snippet, Values, example};
 use crate::state::ApiState;
 
 /// Commands for one channel.
@@ -59,15 +60,25 @@ async fn run(
 ) -> Result<Json<SnippetsView>, ApiError> {
     let mut tx = state.control.read_tenant(tenant).await?;
     let channel = find(&mut tx, tenant, id, direction).await?;
-    let first = match direction {
-        Direction::In => feeds::list(&mut tx, tenant, id).await?.into_iter().next().map(|feed| feed.name),
-        Direction::Out => subscriptions::scopes(&mut tx, tenant, id).await?.into_iter().next().map(|scope| scope.name),
+    let (first, record) = match direction {
+        Direction::In => match feeds::list(&mut tx, tenant, id).await?.into_iter().next() {
+            Some(feed) => {
+                let schema = schema(&mut tx, feed.element).await?.schema;
+                (Some(feed.name), example(&schema, &feed.input_model))
+            }
+            None => (None, String::new()),
+        },
+        Direction::Out => {
+            let scope = subscriptions::scopes(&mut tx, tenant, id).await?.into_iter().next();
+            (scope.map(|scope| scope.name), String::new())
+        }
     };
     let values = Values {
         data_url: data_url(state),
         channel: &id.to_string(),
         // A selection by node or facet may be empty for now.
         name: first.as_deref().unwrap_or("NAME"),
+        record: &record,
     };
     Ok(Json(SnippetsView { items: state.snippets.of(direction, &channel.profile, values) }))
 }

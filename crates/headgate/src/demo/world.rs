@@ -99,10 +99,20 @@ impl Channel {
     }
 }
 
-/// Sends one payload and waits until it is conformed; returns the receipt.
+/// Sends one payload to the channel's first feed and waits until it is conformed; returns the receipt.
 pub async fn send(channel: &Channel, content_type: &str, payload: String) -> Result<Value> {
+    send_to(channel, channel.stream(), content_type, payload).await
+}
+
+/// Sends one payload to a feed and waits until it is conformed; returns the receipt.
+pub async fn send_to(
+    channel: &Channel,
+    feed: &str,
+    content_type: &str,
+    payload: impl Into<reqwest::Body>,
+) -> Result<Value> {
     let http = reqwest::Client::new();
-    let url = format!("{}/{}", channel.url(), channel.stream());
+    let url = format!("{}/{feed}", channel.url());
     let key = channel.secret("channel_key");
     let response = http
         .post(&url)
