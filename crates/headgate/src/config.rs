@@ -3,10 +3,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What `headgate serve` can be told.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -68,6 +71,10 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_PROFILES", value_name = "FILE")]
     pub profiles: Option<PathBuf>,
 
+    /// How finely usage is cut: an hour or a whole fraction of one [default: 1h]
+    #[arg(long, env = "HEADGATE_USAGE_SPAN", value_name = "DURATION")]
+    pub usage_span: Option<String>,
+
     /// Log lines as JSON
     #[arg(long, env = "HEADGATE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
     pub log_json: Option<bool>,
@@ -119,6 +126,8 @@ pub struct Config {
     pub outbound_allow: Vec<ipnet::IpNet>,
     /// See [`Settings::profiles`].
     pub profiles: Option<PathBuf>,
+    /// See [`Settings::usage_span`].
+    pub usage_span: Duration,
 }
 
 macro_rules! overlay {
@@ -138,7 +147,7 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
-            tls_cert tls_key insecure_http outbound_allow profiles log_json)
+            tls_cert tls_key insecure_http outbound_allow profiles usage_span log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
@@ -158,6 +167,7 @@ impl Settings {
             tls: self.tls_cert.zip(self.tls_key),
             outbound_allow: self.outbound_allow.unwrap_or_default(),
             profiles: self.profiles,
+            usage_span: self.usage_span.as_deref().map_or(Ok(HOUR), usage_span)?,
         };
         let insecure = self.insecure_http.unwrap_or(false);
         for (name, listener) in [("control", config.control_listen), ("data", config.data_listen)] {
@@ -183,6 +193,16 @@ impl Settings {
         }
         Ok(config)
     }
+}
+
+/// Spans must not straddle an hour: usage is reported by hours and days.
+fn usage_span(text: &str) -> Result<Duration> {
+    let span = headgate_types::duration::parse(text).map_err(|detail| anyhow::anyhow!("usage_span: {detail}"))?;
+    let seconds = u64::try_from(span.num_seconds()).unwrap_or_default();
+    if seconds == 0 || HOUR.as_secs() % seconds != 0 {
+        bail!("usage_span {text} is not an hour or a whole fraction of one");
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 impl Config {
@@ -213,6 +233,15 @@ mod tests {
         let error = open.clone().resolve().unwrap_err().to_string();
         assert!(error.contains("--tls-cert"), "{error}");
         assert!(Settings { insecure_http: Some(true), ..open }.resolve().is_ok());
+    }
+
+    #[test]
+    fn usage_is_cut_by_the_hour_or_by_a_fraction_of_it() {
+        let span = |text: &str| Settings { usage_span: Some(text.into()), ..Settings::default() }.resolve();
+        assert_eq!(Settings::default().resolve().unwrap().usage_span, Duration::from_secs(3_600));
+        assert_eq!(span("90s").unwrap().usage_span, Duration::from_secs(90));
+        assert!(span("7m").is_err(), "an hour is no multiple of it");
+        assert!(span("2h").is_err());
     }
 
     #[test]
