@@ -16,4 +16,4 @@ pub mod receiver;
 pub mod world;
 
 pub use client::ApiClient;
-pub use platform::{Database, Platform};
+pub use platform::{Database, Options, Platform};

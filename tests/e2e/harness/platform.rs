@@ -20,7 +20,7 @@ pub enum Database {
 pub struct Platform {
     process: Child,
     directory: tempfile::TempDir,
-    database_url: Option<String>,
+    options: Options,
     /// `http://127.0.0.1:port` of the control API.
     pub control: String,
     /// The same for the data listener.
@@ -31,6 +31,18 @@ pub struct Platform {
     pub admin: (String, String),
 }
 
+/// How a process is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// PostgreSQL instead of SQLite.
+    pub database_url: Option<String>,
+    /// Control, data, internal; 0 for any free one. Tokens name the control API's address, so they
+    /// survive a restart only where the ports stay.
+    pub ports: [u16; 3],
+    /// Further arguments of `headgate serve`.
+    pub arguments: Vec<String>,
+}
+
 impl Platform {
     /// Starts on an empty data directory.
     pub async fn start(database: Database) -> Result<Self> {
@@ -38,14 +50,19 @@ impl Platform {
             Database::Sqlite => None,
             Database::Postgres => Some(fresh_database().await?),
         };
-        let directory = tempfile::tempdir()?;
-        let mut process = spawn(directory.path(), database_url.as_deref())?;
+        Self::start_with(Options { database_url, ..Options::default() })
+    }
+
+    /// Starts on an empty data directory.
+    pub fn start_with(options: Options) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?;
+        let mut process = spawn(directory.path(), &options)?;
         let ready = ready(&mut process, directory.path())?;
         let admin = ready.admin.context("a first start prints an admin credential")?;
         Ok(Self {
             process,
             directory,
-            database_url,
+            options,
             control: ready.control,
             data: ready.data,
             internal: ready.internal,
@@ -55,15 +72,59 @@ impl Platform {
 
     /// Kills the process (SIGKILL) and starts it again on the same data directory.
     pub fn kill_and_restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// Kills the process (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = spawn(self.directory.path(), self.database_url.as_deref())?;
+        Ok(())
+    }
+
+    /// Starts a process that was killed again and does not wait until it is ready; the next is
+    /// [`Platform::kill`].
+    pub fn begin_start(&mut self) -> Result<()> {
+        self.process = spawn(self.directory.path(), &self.options)?;
+        Ok(())
+    }
+
+    /// Starts a process that ended again, on the same data directory.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = spawn(self.directory.path(), &self.options)?;
         let ready = ready(&mut self.process, self.directory.path())?;
         if ready.admin.is_some() {
             bail!("a second start printed an admin credential again");
         }
         (self.control, self.data, self.internal) = (ready.control, ready.data, ready.internal);
         Ok(())
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Runs another command of the binary on the data directory, which must not be in use. Returns
+    /// what it printed.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        command.args(arguments).arg("--data-dir").arg(self.directory.path().join("data"));
+        if let Some(url) = &self.options.database_url {
+            command.env("HEADGATE_DATABASE_URL", url);
+        }
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("{arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Leaves the data directory where it is, for a person to look at.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_owned()
     }
 
     /// Asks the process to stop (SIGTERM) and waits for its end.
@@ -94,7 +155,7 @@ impl Platform {
 
     /// The PostgreSQL database in use.
     pub fn database_url(&self) -> Option<&str> {
-        self.database_url.as_deref()
+        self.options.database_url.as_deref()
     }
 
     /// What the process wrote to its log.
@@ -128,20 +189,23 @@ fn log_file(directory: &Path) -> PathBuf {
     directory.join("headgate.log")
 }
 
-fn spawn(directory: &Path, database_url: Option<&str>) -> Result<Child> {
+fn spawn(directory: &Path, options: &Options) -> Result<Child> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(directory))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
     command
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))
-        .args(["--control-listen", "127.0.0.1:0", "--data-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
+        .args(&options.arguments)
         .args(["--outbound-allow", "127.0.0.0/8"])
         .env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
-    if let Some(url) = database_url {
+    for (flag, port) in ["--control-listen", "--data-listen", "--internal-listen"].into_iter().zip(options.ports) {
+        command.arg(flag).arg(format!("127.0.0.1:{port}"));
+    }
+    if let Some(url) = &options.database_url {
         command.env("HEADGATE_DATABASE_URL", url);
     }
     command.spawn().context("failed to start headgate")
@@ -186,14 +250,19 @@ fn ready(process: &mut Child, directory: &Path) -> Result<Ready> {
 
 /// A new, empty database on the PostgreSQL that `cargo xtask test` started.
 pub async fn fresh_database() -> Result<String> {
-    use sqlx::{AssertSqlSafe, Connection, Executor};
     let maintenance = std::env::var("HEADGATE_TEST_POSTGRES")
         .context("HEADGATE_TEST_POSTGRES is not set: run the tests by `cargo xtask test`")?;
+    fresh_database_on(&maintenance).await
+}
+
+/// A new, empty database beside the maintenance database of a server.
+pub async fn fresh_database_on(maintenance: &str) -> Result<String> {
+    use sqlx::{AssertSqlSafe, Connection, Executor};
     let name = format!("e2e_{}", uuid::Uuid::now_v7().simple());
-    let mut connection = sqlx::PgConnection::connect(&maintenance).await?;
+    let mut connection = sqlx::PgConnection::connect(maintenance).await?;
     connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
     connection.close().await?;
-    let mut url = url::Url::parse(&maintenance)?;
+    let mut url = url::Url::parse(maintenance)?;
     url.set_path(&name);
     Ok(url.into())
 }
