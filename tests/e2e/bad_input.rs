@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::read::ChannelReader;
 use crate::harness::world::Channel;
-use crate::harness::{Database, Platform, Stage};
+use crate::harness::{Database, Options, Platform, Stage};
 
 /// What must not change when something is refused: rows, channels, orders, dead letters.
 async fn state(stage: &Stage, out: &Channel) -> Value {
@@ -51,11 +51,7 @@ async fn problem(what: &str, response: reqwest::Response) -> Value {
 
 #[tokio::test]
 async fn an_expired_token_is_told_from_a_wrong_one() {
-    let platform = Platform::start_with(Database::Sqlite, |mut command| {
-        command.args(["--token-seconds", "1"]);
-        command
-    })
-    .await.unwrap();
+    let platform = Platform::start_with(Options::arguments(&["--token-seconds", "1"])).unwrap();
     let admin = platform.admin().await.unwrap();
     let problem = crate::harness::eventually("the token expires", async || {
         let answer = admin.send(reqwest::Method::GET, "/v1/admin/tenants", None, &[]).await.unwrap();

@@ -3,7 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
-    reason = "a test panics to fail; client modules are shared with the demo, which uses all of them"
+    reason = "a test panics to fail; client modules are shared with the demo and servers with xtask, which use all of them"
 )]
 
 mod bad_input;
@@ -12,7 +12,12 @@ mod clients;
 mod crash;
 mod demo;
 mod harness;
+mod kill;
+#[path = "../../xtask/src/postgres.rs"]
+mod postgres;
 mod process;
+#[path = "../../xtask/src/programs.rs"]
+mod programs;
 mod readme;
 mod real_data;
 mod tenants;

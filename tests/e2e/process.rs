@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::harness::{Database, Platform};
+use crate::harness::{Database, Options, Platform};
 
 /// What a `headgate serve` that cannot start says.
 fn refusal(arguments: &[&str]) -> String {
@@ -21,15 +21,8 @@ fn refusal(arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn the_server_raises_its_limit_of_open_files_and_ends_in_order_when_asked() {
-    let mut platform = Platform::start_with(Database::Sqlite, |command| {
-        let program = command.get_program().to_owned();
-        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-        let mut limited = Command::new("bash");
-        limited.args(["-c", "ulimit -Sn 256; exec \"$0\" \"$@\""]).arg(program).args(arguments);
-        limited
-    })
-    .await
-    .unwrap();
+    let options = Options { open_files: Some(256), ..Options::default() };
+    let mut platform = Platform::start_with(options).unwrap();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", platform.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();

@@ -1,9 +1,10 @@
-//! The few words people type: `cargo xtask test | lint | generate`.
+//! The few words people type: `cargo xtask test | soak | lint | generate`.
 
 mod lint;
 mod postgres;
 mod programs;
 mod python;
+mod soak;
 mod test;
 
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ struct Arguments {
 enum Task {
     /// Runs all tests, with a private PostgreSQL and the Python clients they need.
     Test(test::Arguments),
+    /// Kills a product under load again and again and checks that nothing is lost.
+    Soak(soak::Arguments),
     /// Formatting and clippy, as CI runs them.
     Lint,
     /// Writes the generated files again: openapi/.
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Test(arguments) => test::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Lint => lint::run(),
         Task::Generate => lint::generate(),
     }

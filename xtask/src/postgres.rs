@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -13,16 +13,26 @@ const PACKAGES: &[&str] = &["postgresql"];
 /// Servers refuse to run as root; this user comes with Debian's package.
 const USER: &str = "postgres";
 
+/// Whether what is committed survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The data is thrown away with the run, so nothing is synced.
+    None,
+    /// As in production.
+    Full,
+}
+
 /// A running server; stopped and removed when dropped.
 pub struct Postgres {
     bin: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
+    durability: Durability,
 }
 
 impl Postgres {
     /// Starts a server, installing it first where it is missing and can be installed.
-    pub fn start() -> Result<Self> {
+    pub fn start(durability: Durability) -> Result<Self> {
         let bin = match binaries() {
             Some(bin) => bin,
             None => {
@@ -40,16 +50,39 @@ impl Postgres {
         initdb.args(["--username=headgate", "--auth=trust", "--encoding=UTF8", "--no-sync", "--pgdata"]).arg(&data);
         programs::run_quietly("initdb", initdb.current_dir(folder.path()))?;
         let port = free_port()?;
-        let postgres = Self { bin, folder, port };
-        // The data is thrown away with the run, so nothing is synced; what is durable is shown by
-        // the crash tests, which start their own.
-        let options = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=400"
-        );
-        let mut start = postgres.pg_ctl("start");
-        start.args(["-w", "-t", "60", "-o", &options, "-l"]).arg(postgres.folder.path().join("log"));
-        programs::run_quietly("pg_ctl start", &mut start)?;
+        let postgres = Self { bin, folder, port, durability };
+        postgres.start_again()?;
         Ok(postgres)
+    }
+
+    /// Starts a server that was killed again, on the same data and port, and waits until it takes
+    /// connections.
+    pub fn start_again(&self) -> Result<()> {
+        let fsync = if self.durability == Durability::Full { "on" } else { "off" };
+        // Recovery would sync every file by itself, for seconds; what a kill leaves is in the page cache.
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync={fsync} -c max_connections=400 \
+             -c recovery_init_sync_method=syncfs",
+            self.port
+        );
+        let mut start = self.pg_ctl("start");
+        start.args(["-w", "-t", "60", "-o", &options, "-l"]).arg(self.folder.path().join("log"));
+        programs::run_quietly("pg_ctl start", &mut start)
+    }
+
+    /// Kills the server and every process it has, at once (SIGKILL).
+    #[allow(dead_code, reason = "the crash tests share this file and kill; xtask does not")]
+    pub fn kill(&self) -> Result<()> {
+        let pid_file = self.folder.path().join("data/postmaster.pid");
+        let text = std::fs::read_to_string(&pid_file).context("the server is not running")?;
+        let pid = text.lines().next().unwrap_or_default().trim().to_owned();
+        let children = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output()?;
+        let children = String::from_utf8_lossy(&children.stdout).into_owned();
+        let mut kill = Command::new("kill");
+        kill.arg("-KILL").arg(&pid).args(children.split_whitespace());
+        // A child may have ended in between, which `kill` reports as a failure.
+        kill.stderr(Stdio::null()).status()?;
+        Ok(())
     }
 
     /// The maintenance database, where tests create databases of their own.

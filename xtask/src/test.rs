@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::postgres::Postgres;
+use crate::postgres::{Durability, Postgres};
 use crate::{cargo, programs, python};
 
 /// Tests under this module need the files of `--data`.
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             programs::install_packages(packages).context(*why)?;
         }
     }
-    let postgres = Postgres::start()?;
+    let postgres = Postgres::start(Durability::None)?;
     let mut nextest = cargo();
     nextest
         .args(["nextest", "run", "--workspace", "--no-fail-fast"])

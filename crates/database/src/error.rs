@@ -14,6 +14,9 @@ pub enum DbError {
     /// Another transaction was in the way; the whole transaction can be tried again.
     #[error("the database is busy")]
     Busy,
+    /// The server is away, or went away in the middle; a commit that ends like this may have been made.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
     /// The configuration does not describe a database that can be opened.
     #[error("failed to open the database: {0}")]
     Open(String),
@@ -31,6 +34,7 @@ impl From<sqlx::Error> for DbError {
         let Some(database) = error.as_database_error() else {
             return match error {
                 sqlx::Error::PoolTimedOut => Self::Busy,
+                sqlx::Error::Io(_) => Self::Unreachable(error),
                 other => Self::Other(other),
             };
         };
@@ -40,6 +44,9 @@ impl From<sqlx::Error> for DbError {
             _ => match database.code().as_deref() {
                 // SQLITE_BUSY and its extended codes; serialization_failure, deadlock_detected.
                 Some("5" | "261" | "517" | "40001" | "40P01") => Self::Busy,
+                // admin_shutdown, crash_shutdown, cannot_connect_now; class 08 is the connection's.
+                Some("57P01" | "57P02" | "57P03") => Self::Unreachable(error),
+                Some(code) if code.starts_with("08") => Self::Unreachable(error),
                 _ => Self::Other(error),
             },
         }
@@ -49,7 +56,7 @@ impl From<sqlx::Error> for DbError {
 impl Coded for DbError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Busy => ErrorKind::Unavailable,
+            Self::Busy | Self::Unreachable(_) => ErrorKind::Unavailable,
             Self::Duplicate => ErrorKind::Conflict,
             Self::Reference | Self::Open(_) | Self::Other(_) | Self::Migrate(_) => ErrorKind::Internal,
         }
@@ -58,12 +65,27 @@ impl Coded for DbError {
     fn code(&self) -> &'static str {
         match self {
             Self::Busy => "database_busy",
+            Self::Unreachable(_) => "database_unreachable",
             Self::Duplicate => "already_exists",
             Self::Reference | Self::Open(_) | Self::Other(_) | Self::Migrate(_) => "internal",
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy).then_some(1)
+        matches!(self, Self::Busy | Self::Unreachable(_)).then_some(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_went_away_is_unavailable_and_no_fault_of_ours() {
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let error = DbError::from(sqlx::Error::Io(reset));
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, "database_unreachable"));
+        assert_eq!(error.retry_after(), Some(1));
+        assert_eq!(DbError::from(sqlx::Error::RowNotFound).code(), "internal");
     }
 }

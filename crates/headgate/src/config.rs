@@ -3,10 +3,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// How finely usage is cut: what a tenant waits for at most before it sees what was delivered.
+const USAGE_SPAN: Duration = Duration::from_secs(300);
 
 /// What `headgate serve` can be told.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -73,6 +78,10 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_TOKEN_SECONDS", value_name = "N")]
     pub token_seconds: Option<u32>,
 
+    /// How finely usage is cut: an hour or a whole fraction of one [default: 5m]
+    #[arg(long, env = "HEADGATE_USAGE_SPAN", value_name = "DURATION")]
+    pub usage_span: Option<String>,
+
     /// Log lines as JSON
     #[arg(long, env = "HEADGATE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
     pub log_json: Option<bool>,
@@ -126,6 +135,8 @@ pub struct Config {
     pub profiles: Option<PathBuf>,
     /// See [`Settings::token_seconds`].
     pub token_seconds: u32,
+    /// See [`Settings::usage_span`].
+    pub usage_span: Duration,
 }
 
 macro_rules! overlay {
@@ -145,7 +156,7 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
-            tls_cert tls_key insecure_http outbound_allow profiles token_seconds log_json)
+            tls_cert tls_key insecure_http outbound_allow profiles token_seconds usage_span log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
@@ -166,6 +177,7 @@ impl Settings {
             outbound_allow: self.outbound_allow.unwrap_or_default(),
             profiles: self.profiles,
             token_seconds: self.token_seconds.unwrap_or(3_600),
+            usage_span: self.usage_span.as_deref().map_or(Ok(USAGE_SPAN), usage_span)?,
         };
         if !(1..=86_400).contains(&config.token_seconds) {
             bail!("an access token is good for 1 to 86400 seconds, not {}", config.token_seconds);
@@ -200,6 +212,16 @@ impl Settings {
     }
 }
 
+/// Spans must not straddle an hour: usage is reported by hours and days.
+fn usage_span(text: &str) -> Result<Duration> {
+    let span = headgate_types::duration::parse(text).map_err(|detail| anyhow::anyhow!("usage_span: {detail}"))?;
+    let seconds = u64::try_from(span.num_seconds()).unwrap_or_default();
+    if seconds == 0 || HOUR.as_secs() % seconds != 0 {
+        bail!("usage_span {text} is not an hour or a whole fraction of one");
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
 impl Config {
     /// Whether this process has the role.
     pub fn has(&self, role: Role) -> bool {
@@ -231,6 +253,15 @@ mod tests {
         let error = open.clone().resolve().unwrap_err().to_string();
         assert!(error.contains("--tls-cert"), "{error}");
         assert!(Settings { insecure_http: Some(true), ..open }.resolve().is_ok());
+    }
+
+    #[test]
+    fn usage_is_cut_by_the_hour_or_by_a_fraction_of_it() {
+        let span = |text: &str| Settings { usage_span: Some(text.into()), ..Settings::default() }.resolve();
+        assert_eq!(Settings::default().resolve().unwrap().usage_span, Duration::from_secs(300));
+        assert_eq!(span("90s").unwrap().usage_span, Duration::from_secs(90));
+        assert!(span("7m").is_err(), "an hour is no multiple of it");
+        assert!(span("2h").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The data directory: who may use it, and the key that seals what is in it.
 
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ pub const MASTER_KEY: &str = "HEADGATE_MASTER_KEY";
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    node: String,
     _lock: File,
 }
 
@@ -28,13 +29,19 @@ impl Directory {
             .create(root)
             .with_context(|| format!("failed to create {}", root.display()))?;
         let root = root.canonicalize()?;
-        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
+        let mut lock = File::options().create(true).truncate(false).read(true).write(true).open(root.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("{} is in use by another Headgate", root.display()),
             Err(TryLockError::Error(error)) => return Err(error).context("failed to lock the data directory"),
         }
-        Ok(Self { root, _lock: lock })
+        let node = node(&mut lock).context("failed to read the name of the data directory")?;
+        Ok(Self { root, node, _lock: lock })
+    }
+
+    /// What this directory is called among all that share a database; the same at every start.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// A place below it, made when it is missing.
@@ -73,6 +80,21 @@ impl Directory {
     }
 }
 
+/// Reads the name out of the lock file, or gives one. Losing it costs nothing but a wait: leases
+/// under the old name end by themselves.
+fn node(lock: &mut File) -> std::io::Result<String> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text)?;
+    if let Ok(id) = text.trim().parse::<uuid::Uuid>() {
+        return Ok(id.to_string());
+    }
+    let id = uuid::Uuid::now_v7().to_string();
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(id.as_bytes())?;
+    Ok(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,8 +104,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Directory::open(folder.path()).unwrap();
         assert!(Directory::open(folder.path()).unwrap_err().to_string().contains("in use"));
+        let name = first.node().to_owned();
         drop(first);
-        assert!(Directory::open(folder.path()).is_ok());
+        assert_eq!(Directory::open(folder.path()).unwrap().node(), name);
     }
 
     #[test]

@@ -157,6 +157,7 @@ pub async fn start(config: Config) -> Result<Running> {
         });
         let engine_config = EngineConfig {
             public_url: public_data.as_str().trim_end_matches('/').to_owned(),
+            usage_span: config.usage_span,
             ..EngineConfig::default()
         };
         let engine = Engine::start(
@@ -214,8 +215,13 @@ pub async fn start(config: Config) -> Result<Running> {
             driver: Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?),
             profiles: Arc::clone(&profiles),
             signal: orders.clone(),
-            config: WorkerConfig::new(format!("worker-{}", std::process::id()), public_data.clone()),
+            config: WorkerConfig::new(format!("worker-{}", directory.node()), public_data.clone()),
         });
+        // The lock of the data directory is ours, so whoever worked under this name is gone.
+        let ended = worker.take_over().await.context("failed to end the leases of the process before this one")?;
+        if ended > 0 {
+            tracing::info!(ended, "orders that a killed process was at are taken up");
+        }
         let (sweep, stop) = (Sweep::new(worker.clone()), shutdown.clone());
         tasks.spawn(async move {
             sweep.run(SWEEP_EVERY, stop).await;

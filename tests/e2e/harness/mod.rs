@@ -17,5 +17,5 @@ pub mod receiver;
 pub mod world;
 
 pub use client::ApiClient;
-pub use platform::{Database, Platform};
+pub use platform::{Database, Options, Platform};
 pub use stage::{PATIENCE, Stage, eventually, settled};

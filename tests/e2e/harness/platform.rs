@@ -20,7 +20,7 @@ pub enum Database {
 pub struct Platform {
     process: Child,
     directory: tempfile::TempDir,
-    database_url: Option<String>,
+    options: Options,
     /// `http://127.0.0.1:port` of the control API.
     pub control: String,
     /// The same for the data listener.
@@ -31,28 +31,50 @@ pub struct Platform {
     pub admin: (String, String),
 }
 
+/// How a process is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// PostgreSQL instead of SQLite.
+    pub database_url: Option<String>,
+    /// Control, data, internal; 0 for any free one. Tokens name the control API's address, so they
+    /// survive a restart only where the ports stay.
+    pub ports: [u16; 3],
+    /// Further arguments of `headgate serve`.
+    pub arguments: Vec<String>,
+    /// The soft limit of open files it starts with, where that matters.
+    pub open_files: Option<u32>,
+}
+
+impl Options {
+    /// Nothing but further arguments, on SQLite.
+    pub fn arguments(arguments: &[&str]) -> Self {
+        Self { arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..Self::default() }
+    }
+}
+
 impl Platform {
     /// Starts on an empty data directory.
     pub async fn start(database: Database) -> Result<Self> {
-        Self::start_with(database, |command| command).await
-    }
-
-    /// The same by another command made out of the usual one; restarts use the usual one.
-    pub async fn start_with(database: Database, change: impl FnOnce(Command) -> Command) -> Result<Self> {
         let database_url = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(fresh_database().await?),
         };
-        let directory = tempfile::tempdir()?;
-        let log = log_file(directory.path());
-        let command = command(directory.path(), database_url.as_deref(), [ANY_PORT; 3]);
-        let mut process = started(change(command), &log)?;
+        Self::start_with(Options { database_url, ..Options::default() })
+    }
+
+    /// Starts on an empty data directory.
+    pub fn start_with(options: Options) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?;
+        let mut process = spawn(directory.path(), &options)?;
         let ready = ready(&mut process, directory.path())?;
         let admin = ready.admin.context("a first start prints an admin credential")?;
+        // Restarts keep the ports, as a service's would: tokens and addresses stay good.
+        let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).context("a URL has a port");
+        let ports = [port(&ready.control)?, port(&ready.data)?, port(&ready.internal)?];
         Ok(Self {
             process,
             directory,
-            database_url,
+            options: Options { ports, ..options },
             control: ready.control,
             data: ready.data,
             internal: ready.internal,
@@ -60,19 +82,61 @@ impl Platform {
         })
     }
 
-    /// Kills the process (SIGKILL) and starts it again on the same data directory and ports.
+    /// Kills the process (SIGKILL) and starts it again on the same data directory.
     pub fn kill_and_restart(&mut self) -> Result<()> {
+        self.kill()?;
+        self.start_again()
+    }
+
+    /// Kills the process (SIGKILL).
+    pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
-        let ports = [&self.control, &self.data, &self.internal].map(|url| url.trim_start_matches("http://"));
-        let command = command(self.directory.path(), self.database_url.as_deref(), ports);
-        self.process = started(command, &log_file(self.directory.path()))?;
+        Ok(())
+    }
+
+    /// Starts a process that was killed again and does not wait until it is ready; the next is
+    /// [`Platform::kill`].
+    pub fn begin_start(&mut self) -> Result<()> {
+        self.process = spawn(self.directory.path(), &self.options)?;
+        Ok(())
+    }
+
+    /// Starts a process that ended again, on the same data directory.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = spawn(self.directory.path(), &self.options)?;
         let ready = ready(&mut self.process, self.directory.path())?;
         if ready.admin.is_some() {
             bail!("a second start printed an admin credential again");
         }
         (self.control, self.data, self.internal) = (ready.control, ready.data, ready.internal);
         Ok(())
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Runs another command of the binary on the data directory, which must not be in use. Returns
+    /// what it printed.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+        command.args(arguments).arg("--data-dir").arg(self.directory.path().join("data"));
+        if let Some(url) = &self.options.database_url {
+            command.env("HEADGATE_DATABASE_URL", url);
+        }
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("{arguments:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Leaves the data directory where it is, for a person to look at.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_owned()
     }
 
     /// Asks the process to stop (SIGTERM) and waits for its end.
@@ -101,6 +165,13 @@ impl Platform {
         self.process.id()
     }
 
+    /// The most memory that the process has had so far (VmHWM), in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -108,28 +179,7 @@ impl Platform {
 
     /// The PostgreSQL database in use.
     pub fn database_url(&self) -> Option<&str> {
-        self.database_url.as_deref()
-    }
-
-    /// Runs another command of the binary on the data directory of a stopped platform; returns what
-    /// it prints and fails when it does.
-    pub fn command(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
-        command.args(arguments).arg("--data-dir").arg(self.directory.path().join("data"));
-        if let Some(url) = &self.database_url {
-            command.env("HEADGATE_DATABASE_URL", url);
-        }
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// The most memory that the process has had so far (VmHWM), in bytes.
-    pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        self.options.database_url.as_deref()
     }
 
     /// What the process wrote to its log.
@@ -163,28 +213,33 @@ fn log_file(directory: &Path) -> PathBuf {
     directory.join("headgate.log")
 }
 
-/// Leaves the choice of a port to the system.
-const ANY_PORT: &str = "127.0.0.1:0";
-
-/// The command of a server; `listen`: the addresses of the control, data and internal listeners.
-fn command(directory: &Path, database_url: Option<&str>, listen: [&str; 3]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_headgate"));
+fn spawn(directory: &Path, options: &Options) -> Result<Child> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(directory))?;
+    let program = env!("CARGO_BIN_EXE_headgate");
+    let mut command = match options.open_files {
+        None => Command::new(program),
+        Some(files) => {
+            let mut limited = Command::new("bash");
+            limited.args(["-c", &format!("ulimit -Sn {files}; exec \"$0\" \"$@\""), program]);
+            limited
+        }
+    };
     command
         .arg("serve")
         .arg("--data-dir")
         .arg(directory.join("data"))
-        .args(["--control-listen", listen[0], "--data-listen", listen[1], "--internal-listen", listen[2]])
-        .args(["--outbound-allow", "127.0.0.0/8"]);
-    if let Some(url) = database_url {
+        .args(&options.arguments)
+        .args(["--outbound-allow", "127.0.0.0/8"])
+        .env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    for (flag, port) in ["--control-listen", "--data-listen", "--internal-listen"].into_iter().zip(options.ports) {
+        command.arg(flag).arg(format!("127.0.0.1:{port}"));
+    }
+    if let Some(url) = &options.database_url {
         command.env("HEADGATE_DATABASE_URL", url);
     }
-    command
-}
-
-fn started(mut command: Command, log: &Path) -> Result<Child> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
-    command.env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     command.spawn().context("failed to start headgate")
 }
 
@@ -227,14 +282,19 @@ fn ready(process: &mut Child, directory: &Path) -> Result<Ready> {
 
 /// A new, empty database on the PostgreSQL that `cargo xtask test` started.
 pub async fn fresh_database() -> Result<String> {
-    use sqlx::{AssertSqlSafe, Connection, Executor};
     let maintenance = std::env::var("HEADGATE_TEST_POSTGRES")
         .context("HEADGATE_TEST_POSTGRES is not set: run the tests by `cargo xtask test`")?;
+    fresh_database_on(&maintenance).await
+}
+
+/// A new, empty database beside the maintenance database of a server.
+pub async fn fresh_database_on(maintenance: &str) -> Result<String> {
+    use sqlx::{AssertSqlSafe, Connection, Executor};
     let name = format!("e2e_{}", uuid::Uuid::now_v7().simple());
-    let mut connection = sqlx::PgConnection::connect(&maintenance).await?;
+    let mut connection = sqlx::PgConnection::connect(maintenance).await?;
     connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
     connection.close().await?;
-    let mut url = url::Url::parse(&maintenance)?;
+    let mut url = url::Url::parse(maintenance)?;
     url.set_path(&name);
     Ok(url.into())
 }

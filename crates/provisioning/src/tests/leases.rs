@@ -110,6 +110,24 @@ async fn a_worker_that_lost_its_lease_saves_nothing() {
 }
 
 #[tokio::test]
+async fn a_worker_that_follows_a_killed_one_of_its_name_need_not_wait_for_its_leases() {
+    use crate::worker::lease;
+    for (_db, world) in World::all().await {
+        let [own, other] = [world.order_channel(Direction::Out).await, world.order_channel(Direction::Out).await];
+        let (now, until) = (own.created_at, own.created_at + chrono::TimeDelta::minutes(1));
+        let mut tx = world.control.tenant(world.tenant).await.unwrap();
+        let mine = (world.tenant, own.channel);
+        let killed = lease::take(&mut tx, mine, "worker/0", now, until).await.unwrap().unwrap();
+        lease::take(&mut tx, (world.tenant, other.channel), "worker2/0", now, until).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(world.worker().take_over().await.unwrap(), 1, "{}: nobody else's", world.name);
+        let mut tx = world.control.tenant(world.tenant).await.unwrap();
+        assert!(!lease::hold(&mut tx, &killed, until).await.unwrap(), "{}", world.name);
+        assert!(lease::take(&mut tx, mine, "worker/0", now, until).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
 async fn a_running_worker_finishes_its_step_and_ends_at_shutdown() {
     let db = headgate_database::testing::databases().await.unwrap().remove(0);
     let world = World::new(&db).await;

@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use headgate_database::{DbError, Tx, args};
 use headgate_types::{ChannelId, TenantId};
+use uuid::Uuid;
 
 /// A lease that was taken.
 #[derive(Debug, Clone)]
@@ -49,4 +50,23 @@ pub(crate) async fn hold(tx: &mut Tx, lease: &Lease, until: DateTime<Utc>) -> Re
         )
         .await?;
     Ok(held == 1)
+}
+
+/// Ends the leases of every owner whose name begins with `prefix`; returns how many did not end by
+/// themselves before. The epoch grows, so a holder that lives after all saves nothing.
+pub(crate) async fn end_all(tx: &mut Tx, prefix: &str, now: DateTime<Utc>) -> Result<u64, DbError> {
+    let rows: Vec<(Uuid, Uuid, String)> =
+        tx.fetch_all("SELECT tenant_id, channel_id, owner FROM order_leases WHERE until > $1", args![now]).await?;
+    let mut ended = 0;
+    for (tenant, channel, owner) in rows.into_iter().filter(|(_, _, owner)| owner.starts_with(prefix)) {
+        tx.act_for(tenant.into()).await?;
+        ended += tx
+            .execute(
+                "UPDATE order_leases SET until = $4, epoch = epoch + 1
+                 WHERE tenant_id = $1 AND channel_id = $2 AND owner = $3",
+                args![tenant, channel, owner.as_str(), now],
+            )
+            .await?;
+    }
+    Ok(ended)
 }

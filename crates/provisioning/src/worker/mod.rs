@@ -30,7 +30,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 /// How the worker behaves.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Names this worker in leases; distinct per process.
+    /// Names this worker in leases. No two that run at once have one name; the process that follows
+    /// another on the same data directory has its name again.
     pub name: String,
     /// Orders carried out at once.
     pub concurrency: usize,
@@ -143,6 +144,19 @@ impl Worker {
     #[must_use]
     pub fn with_failpoints(parts: WorkerParts, failpoints: SharedFailpoints) -> Self {
         Self { parts: Arc::new(parts), failpoints }
+    }
+
+    /// Ends the leases that a process of this worker's name left behind when it was killed. Only for
+    /// whoever knows that it is gone: the lock of the data directory says so.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_over(&self) -> Result<u64, DbError> {
+        let mut tx = self.parts.control.platform().await?;
+        let prefix = format!("{}/", self.parts.config.name);
+        let ended = lease::end_all(&mut tx, &prefix, self.parts.clock.now()).await?;
+        tx.commit().await?;
+        Ok(ended)
     }
 
     /// Carries orders out until `shutdown`; the step at hand is finished first.

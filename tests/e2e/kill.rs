@@ -64,7 +64,7 @@ async fn what_was_answered_202_survives_kill_9_and_reaches_every_kind_of_channel
     expected.assert_equals(&Records::of(pushed.values()), "webhook");
 
     assert!(stage.platform.stop().unwrap().success());
-    stage.platform.command(&["usage", "reconcile"]);
+    stage.platform.run(&["usage", "reconcile"]).unwrap();
 }
 
 /// Sends every batch until it is answered 202, as a source must that wants nothing lost.

@@ -1,0 +1,197 @@
+//! One round: load, kills, rest, check.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::customer::{Customer, Reach};
+use super::figures::Figures;
+use super::receiver::Mood;
+use super::rest;
+use super::source::{Shared, Source};
+use super::world::World;
+use crate::harness::{Options, Platform};
+use crate::postgres::Postgres;
+
+/// How long the product may take until it is ready again once its database is back.
+const RECOVERY: Duration = Duration::from_secs(30);
+
+/// Who order at once.
+const CUSTOMERS: u64 = 3;
+/// Whatever takes longer is told.
+const NOTABLE: Duration = Duration::from_secs(2);
+
+/// Plays the round of `seed` on a fresh data directory and a fresh database.
+pub async fn play(seed: u64, server: Option<&Postgres>) -> Result<Figures> {
+    let database_url = match server {
+        None => None,
+        Some(server) => Some(crate::harness::platform::fresh_database_on(&server.url()).await?),
+    };
+    let options = Options {
+        database_url,
+        ports: free_ports()?,
+        // Usage is cut all the time, so that kills fall between cuts.
+        arguments: vec!["--usage-span".into(), "1s".into()],
+    };
+    let mut platform = tokio::task::block_in_place(|| Platform::start_with(options))?;
+    let mut figures = Figures::default();
+    let played = load_and_check(&mut platform, seed, server, &mut figures).await;
+    if let Err(error) = played {
+        let kept = platform.keep();
+        return Err(error.context(format!("what is left is in {}", kept.display())));
+    }
+    figures.rounds = 1;
+    Ok(figures)
+}
+
+async fn load_and_check(
+    platform: &mut Platform,
+    seed: u64,
+    server: Option<&Postgres>,
+    figures: &mut Figures,
+) -> Result<()> {
+    let world = World::make(platform, seed).await.context("failed to set the round up")?;
+    let shared = Shared::default();
+    let mut sources = tokio::task::JoinSet::new();
+    for (number, (name, input, feed)) in
+        [("p", 0, "events"), ("q", 0, "events"), ("r", 1, "events"), ("t", 0, "things"), ("u", 1, "things")]
+            .into_iter()
+            .enumerate()
+    {
+        let own = seed.wrapping_mul(31).wrapping_add(number as u64);
+        let source = Source::new(name, (input, &world.inputs[input]), feed, own, &shared);
+        sources.spawn(source.run());
+    }
+    let reach = Reach {
+        consumer: world.consumer.api.clone(),
+        provider: world.provider.api.clone(),
+        events: world.elements()?.0,
+        mains: world.outputs.iter().map(|channel| channel.path.clone()).collect(),
+        input: world.inputs[1].path.clone(),
+    };
+    let customers = (0..CUSTOMERS).map(|number| {
+        let own = seed.wrapping_mul(37).wrapping_add(number);
+        let customer = Customer::new(reach.clone(), own, shared.ledger.clone());
+        tokio::spawn(customer.run(Arc::clone(&shared.stop)))
+    });
+    let customers: Vec<_> = customers.collect();
+    let follower = tokio::spawn(rest::follow(world.outputs[2].clone(), Arc::clone(&shared.stop)));
+
+    let storm = storm(platform, &world, seed, server, figures).await;
+    shared.stop.store(true, Ordering::Relaxed);
+    storm?;
+    world.receiver.set(Mood::Well);
+    // Whatever the storm left paused would keep sources that insist on an answer waiting.
+    rest::resume(&world).await?;
+    let ended = tokio::time::timeout(Duration::from_secs(60), async {
+        while let Some(source) = sources.join_next().await {
+            source?;
+        }
+        anyhow::Ok((futures::future::try_join_all(customers).await?, follower.await?))
+    });
+    let (mut customers, followed) = ended.await.context("a source or a customer had no answer for a minute")??;
+    rest::check(platform, &world, &shared.ledger, &mut customers, &followed, figures).await
+}
+
+/// Kills, and brings back what was killed.
+async fn storm(
+    platform: &mut Platform,
+    world: &World,
+    seed: u64,
+    server: Option<&Postgres>,
+    figures: &mut Figures,
+) -> Result<()> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let pause = async |rng: &mut StdRng, range: std::ops::Range<u64>| {
+        tokio::time::sleep(Duration::from_millis(rng.gen_range(range))).await;
+    };
+    for _ in 0..rng.gen_range(2..=3) {
+        world.receiver.set([Mood::Well, Mood::Slow, Mood::Failing][rng.gen_range(0..3)]);
+        pause(&mut rng, 50..1_800).await;
+        match server {
+            Some(server) if rng.gen_bool(0.4) => {
+                server.kill()?;
+                figures.database_kills += 1;
+                pause(&mut rng, 0..800).await;
+                if rng.gen_bool(0.2) {
+                    platform.kill()?;
+                    figures.kills += 1;
+                    bring_back(server).await?;
+                    tokio::task::block_in_place(|| platform.start_again())?;
+                } else {
+                    bring_back(server).await?;
+                    recovers(platform).await?;
+                }
+            }
+            _ => {
+                platform.kill()?;
+                figures.kills += 1;
+                if rng.gen_bool(0.3) {
+                    platform.begin_start()?;
+                    pause(&mut rng, 0..700).await;
+                    platform.kill()?;
+                    figures.kills += 1;
+                }
+                tokio::task::block_in_place(|| platform.start_again())?;
+            }
+        }
+    }
+    pause(&mut rng, 100..800).await;
+    Ok(())
+}
+
+/// Starts a killed server; the kernel may still hold what its processes shared.
+async fn bring_back(server: &Postgres) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match tokio::task::block_in_place(|| server.start_again()) {
+            Ok(()) => {
+                if start.elapsed() > NOTABLE {
+                    eprintln!("PostgreSQL took {:.1} s to start", start.elapsed().as_secs_f64());
+                }
+                return Ok(());
+            }
+            Err(error) if start.elapsed() > RECOVERY => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Waits until a product whose database was away is ready, without a restart.
+async fn recovers(platform: &mut Platform) -> Result<()> {
+    let start = Instant::now();
+    let url = format!("{}/readyz", platform.control);
+    loop {
+        if !platform.is_running() {
+            bail!("the product ended because its database was away");
+        }
+        let answer = reqwest::get(&url).await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            if start.elapsed() > NOTABLE {
+                eprintln!("ready {:.1} s after the database was back", start.elapsed().as_secs_f64());
+            }
+            return Ok(());
+        }
+        if start.elapsed() > RECOVERY {
+            bail!("the product was not ready {RECOVERY:?} after its database was back");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Three ports that stay the product's over restarts: below the range that outgoing connections take.
+fn free_ports() -> Result<[u16; 3]> {
+    let mut held = Vec::new();
+    let first = 12_000 + u16::try_from(std::process::id() % 1_500)? * 12;
+    let mut candidates = (first..32_000).chain(12_000..first);
+    while held.len() < 3 {
+        let port = candidates.next().context("no port is free")?;
+        held.extend(std::net::TcpListener::bind(("127.0.0.1", port)));
+    }
+    let ports: Result<Vec<u16>> = held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect();
+    ports?.try_into().ok().context("three were taken")
+}
