@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::read::ChannelReader;
 use crate::harness::world::Channel;
-use crate::harness::{Database, Options, Platform, Stage};
+use crate::harness::{Options, Platform, Stage};
 
 /// What must not change when something is refused: rows, channels, orders, dead letters.
 async fn state(stage: &Stage, out: &Channel) -> Value {

@@ -35,7 +35,7 @@ pub async fn play(seed: u64, server: Option<&Postgres>) -> Result<Figures> {
         database_url,
         ports: free_ports()?,
         // Usage is cut all the time, so that kills fall between cuts.
-        arguments: vec!["--usage-span".into(), "1s".into()],
+        ..Options::arguments(&["--usage-span", "1s"])
     };
     let mut platform = tokio::task::block_in_place(|| Platform::start_with(options))?;
     let mut figures = Figures::default();
