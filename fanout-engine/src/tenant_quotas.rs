@@ -61,9 +61,12 @@ impl Flow {
     }
 }
 
+/// When those who are over a quota may move something again.
+type HeldUntil = HashMap<(TenantId, Flow), DateTime<Utc>>;
+
 /// Who is over a quota now, and until when. Cheap to clone; empty until a [`QuotaLoop`] fills it.
 #[derive(Debug, Clone, Default)]
-pub struct TenantQuotas(Arc<RwLock<HashMap<(TenantId, Flow), DateTime<Utc>>>>);
+pub struct TenantQuotas(Arc<RwLock<HeldUntil>>);
 
 impl TenantQuotas {
     /// How long nothing may move because the month's quota is used up; `None`: it may.

@@ -216,7 +216,7 @@ impl Settings {
 fn usage_span(text: &str) -> Result<Duration> {
     let span = headgate_types::duration::parse(text).map_err(|detail| anyhow::anyhow!("usage_span: {detail}"))?;
     let seconds = u64::try_from(span.num_seconds()).unwrap_or_default();
-    if seconds == 0 || HOUR.as_secs() % seconds != 0 {
+    if seconds == 0 || !HOUR.as_secs().is_multiple_of(seconds) {
         bail!("usage_span {text} is not an hour or a whole fraction of one");
     }
     Ok(Duration::from_secs(seconds))

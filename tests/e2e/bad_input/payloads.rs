@@ -15,6 +15,12 @@ const MEMORY: u64 = 160 << 20;
 /// What became of a payload: records that entered, then dead letters as code, field path, ordinal.
 type Outcome<'a> = (u64, &'a [(&'a str, Option<&'a str>, u64)]);
 
+/// What it is called, its content type and encoding, the payload, and what becomes of it.
+type Payload<'a> = (&'a str, &'a str, Option<&'a str>, Vec<u8>, Outcome<'a>);
+
+/// What it is called, where it goes, key, content type and encoding, and the refusal's status and code.
+type Send<'a> = (&'a str, String, Option<&'a str>, Option<&'a str>, Option<&'a str>, u16, &'a str);
+
 #[tokio::test]
 async fn broken_payloads_become_dead_letters_with_reason_and_place_and_the_rest_goes_on() {
     let stage = Stage::start("events").await;
@@ -40,7 +46,7 @@ async fn broken_payloads_become_dead_letters_with_reason_and_place_and_the_rest_
         .join("\n")
     );
     let nested = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let payloads: [(&str, &str, Option<&str>, Vec<u8>, Outcome<'_>); 8] = [
+    let payloads: [Payload<'_>; 8] = [
         ("truncated JSON", "application/json", None, br#"[{"id":"a"},{"id":"#.to_vec(), (0, &[("truncated", None, 0)])),
         ("nested JSON", "application/json", None, nested.into(), (0, &[("invalid_json", None, 0)])),
         (
@@ -147,7 +153,7 @@ async fn requests_of_strangers_and_of_wrong_form_are_refused_at_the_door() {
     let changed = format!("{}x", &key[..key.len() - 1]);
     let json_type = Some("application/json");
     let http = reqwest::Client::new();
-    let sends: [(&str, String, Option<&str>, Option<&str>, Option<&str>, u16, &str); 11] = [
+    let sends: [Send<'_>; 11] = [
         ("unknown feed", format!("{}/nosuch", stage.feed.url()), Some(&key), json_type, None, 404, "feed_not_found"),
         ("XML", feed.clone(), Some(&key), Some("application/xml"), None, 415, "unsupported_content_type"),
         ("no content type", feed.clone(), Some(&key), None, None, 415, "unsupported_content_type"),

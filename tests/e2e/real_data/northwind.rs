@@ -8,8 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{Database, Organisation, Platform, Receiver, Records, assert_close, delivered, file, order};
 use crate::harness::world::send_to;
 
-/// Feeds with their columns: name, type, whether it belongs to the key.
-const FEEDS: [(&str, &[(&str, &str, bool)]); 4] = [
+/// A column: name, type, whether it belongs to the key.
+type Column = (&'static str, &'static str, bool);
+
+/// Feeds with their columns.
+const FEEDS: [(&str, &[Column]); 4] = [
     (
         "customers",
         &[

@@ -16,14 +16,14 @@ const BATCH: u64 = 500;
 
 /// B1: 64 senders, one row of 300 bytes each at a time.
 pub async fn single(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
-    let body = |sender: u64, nth: u64| row(sender << 32 | nth, 0).into_bytes();
+    let body = |sender: u64, nth: u64| row((sender << 32) | nth, 0).into_bytes();
     compare(arguments, report, "B1", 64, 1, "application/json", body).await
 }
 
 /// B2: 16 senders, 500 rows of NDJSON in a request.
 pub async fn batches(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
     let body = |sender: u64, nth: u64| {
-        let rows = (0..BATCH).map(|index| row(sender << 32 | nth * BATCH + index, 0));
+        let rows = (0..BATCH).map(|index| row((sender << 32) | (nth * BATCH + index), 0));
         rows.fold(String::with_capacity(301 * BATCH as usize), |body, row| body + &row + "\n").into_bytes()
     };
     compare(arguments, report, "B2", 16, BATCH, "application/x-ndjson", body).await
