@@ -53,8 +53,10 @@ fn is_over(order: &Value) -> bool {
     matches!(order["state"].as_str(), Some("SUCCEEDED" | "FAILED" | "CANCELLED"))
 }
 
-/// Resumes every channel that is paused.
+/// Resumes every channel that is paused, once every order is over: one that is still on its way may
+/// be another pause.
 pub async fn resume(world: &World) -> Result<()> {
+    orders(world).await?;
     let channels = world.outputs.iter().map(|channel| (&world.consumer.api, &channel.path));
     let channels = channels.chain(world.inputs.iter().map(|channel| (&world.provider.api, &channel.path)));
     let mut attempts = 0;

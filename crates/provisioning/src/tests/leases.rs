@@ -127,6 +127,41 @@ async fn a_worker_that_follows_a_killed_one_of_its_name_need_not_wait_for_its_le
     }
 }
 
+/// Fails the first step that was claimed, as a database does that goes away.
+#[derive(Debug, Default)]
+struct FailsOnce(std::sync::atomic::AtomicBool);
+
+impl Failpoints for FailsOnce {
+    fn reach(&self, point: Failpoint) -> Result<(), Killed> {
+        let first = matches!(point, Failpoint::Step(_, _, Moment::Claimed))
+            && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst);
+        if first { Err(Killed(point)) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_turn_failed_does_not_wait_for_its_own_lease() {
+    for (_db, world) in World::all().await {
+        let order = world.order_channel(Direction::Out).await;
+        let failpoints = std::sync::Arc::new(FailsOnce::default());
+        let worker = world.worker_with(failpoints.clone());
+        let shutdown = tokio_util::sync::CancellationToken::new();
+        let running = tokio::spawn({
+            let (worker, shutdown) = (worker.clone(), shutdown.clone());
+            async move { worker.run(shutdown).await }
+        });
+        // The clock stands still: the lease does not end by itself.
+        let start = std::time::Instant::now();
+        while world.order(order.id).await.step == Some(StepName::Validate) {
+            assert!(start.elapsed().as_secs() < 60, "{}: the order stands still", world.name);
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert!(failpoints.0.load(std::sync::atomic::Ordering::SeqCst), "{}", world.name);
+        shutdown.cancel();
+        running.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_running_worker_finishes_its_step_and_ends_at_shutdown() {
     let db = headgate_database::testing::databases().await.unwrap().remove(0);

@@ -52,13 +52,13 @@ pub(crate) async fn hold(tx: &mut Tx, lease: &Lease, until: DateTime<Utc>) -> Re
     Ok(held == 1)
 }
 
-/// Ends the leases of every owner whose name begins with `prefix`; returns how many did not end by
-/// themselves before. The epoch grows, so a holder that lives after all saves nothing.
-pub(crate) async fn end_all(tx: &mut Tx, prefix: &str, now: DateTime<Utc>) -> Result<u64, DbError> {
+/// Ends the leases of every owner whose name fits; returns how many did not end by themselves
+/// before. The epoch grows, so a holder that lives after all saves nothing.
+pub(crate) async fn end_all(tx: &mut Tx, fits: impl Fn(&str) -> bool, now: DateTime<Utc>) -> Result<u64, DbError> {
     let rows: Vec<(Uuid, Uuid, String)> =
         tx.fetch_all("SELECT tenant_id, channel_id, owner FROM order_leases WHERE until > $1", args![now]).await?;
     let mut ended = 0;
-    for (tenant, channel, owner) in rows.into_iter().filter(|(_, _, owner)| owner.starts_with(prefix)) {
+    for (tenant, channel, owner) in rows.into_iter().filter(|(_, _, owner)| fits(owner)) {
         tx.act_for(tenant.into()).await?;
         ended += tx
             .execute(

@@ -152,9 +152,13 @@ impl Worker {
     /// # Errors
     /// When the database fails.
     pub async fn take_over(&self) -> Result<u64, DbError> {
-        let mut tx = self.parts.control.platform().await?;
         let prefix = format!("{}/", self.parts.config.name);
-        let ended = lease::end_all(&mut tx, &prefix, self.parts.clock.now()).await?;
+        self.end_leases(|owner| owner.starts_with(&prefix)).await
+    }
+
+    async fn end_leases(&self, fits: impl Fn(&str) -> bool) -> Result<u64, DbError> {
+        let mut tx = self.parts.control.platform().await?;
+        let ended = lease::end_all(&mut tx, fits, self.parts.clock.now()).await?;
         tx.commit().await?;
         Ok(ended)
     }
@@ -175,8 +179,16 @@ impl Worker {
     }
 
     async fn run_as(&self, owner: &str, shutdown: &CancellationToken) {
+        let mut failed = false;
         while !shutdown.is_cancelled() {
-            let pause = match self.turn(owner).await {
+            // A turn that failed may have left its lease, even one it never heard of: the database
+            // may have gone between a commit and its answer. This owner takes one turn at a time.
+            let turned = match failed {
+                true => self.end_leases(|of| of == owner).await.map(|_| Turned::Worked).map_err(WorkerError::from),
+                false => self.turn(owner).await,
+            };
+            failed = turned.is_err();
+            let pause = match turned {
                 Ok(Turned::Worked) => continue,
                 Ok(Turned::Idle) => self.until_next().await.unwrap_or(self.parts.config.poll),
                 Err(error) => {
