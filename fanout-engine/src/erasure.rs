@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::delivery::refusals;
 use crate::error::EngineFault;
 use crate::ingest::Ingest;
+use crate::passes;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -35,11 +36,7 @@ impl Erasure {
 
     /// Runs until the process stops.
     pub async fn run(self, shutdown: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
-            }
+        while passes::next(EVERY, &shutdown).await {
             if let Err(error) = self.run_once().await {
                 tracing::warn!(%error, "failed to remove what an offboarded tenant left; will retry");
             }

@@ -19,6 +19,7 @@ mod error;
 pub mod ingest;
 pub mod internal;
 pub mod listener;
+mod passes;
 pub mod projection;
 pub mod runtime;
 pub mod shape;

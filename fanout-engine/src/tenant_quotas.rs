@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::store;
 use crate::error::EngineFault;
+use crate::passes;
 
 /// How often usage is added up; also the longest wait before a held channel looks again.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -102,14 +103,12 @@ impl QuotaLoop {
 
     /// Runs until the process stops.
     pub async fn run(self, shutdown: CancellationToken) {
+        // The first pass is not waited for: until it, nobody is held.
         while !shutdown.is_cancelled() {
             if let Err(error) = self.run_once().await {
                 tracing::warn!(%error, "failed to add up usage for quotas; will retry");
             }
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(EVERY) => {}
-            }
+            passes::next(EVERY, &shutdown).await;
         }
     }
 

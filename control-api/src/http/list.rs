@@ -121,16 +121,11 @@ impl Listing {
     /// The page that `rows` make, of which there may be one too many.
     pub(crate) fn page<R, V, C: Serialize>(
         &self,
-        mut rows: Vec<R>,
+        rows: Vec<R>,
         cursor: impl Fn(&R) -> C,
         view: impl FnMut(R) -> V,
     ) -> Page<V> {
-        let size = self.size as usize;
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let last = rows.last().filter(|_| more).map(cursor);
-        let next_page_token = last.map(|cursor| self.tokens.seal(self.binding(), &cursor));
-        Page { items: rows.into_iter().map(view).collect(), next_page_token }
+        Page::of(rows, self.size, |row| self.tokens.seal(self.binding(), &cursor(row))).map(view)
     }
 }
 

@@ -72,17 +72,15 @@ pub async fn put(tx: &mut Tx, row: &FlowRow, refusal: &Refusal, now: DateTime<Ut
 pub async fn list(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
     let size = page_size(Some(wanted.page_size));
     let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
-    let mut rows: Vec<Row> = tx
+    let rows: Vec<Row> = tx
         .fetch_all(
             "SELECT id, channel_id, element_id, reason, model_version, raw, created_at FROM refused_deliveries
               WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
             args![wanted.tenant, wanted.channel, before, size + 1],
         )
         .await?;
-    let more = rows.len() > size as usize;
-    rows.truncate(size as usize);
-    let next_page_token = rows.last().filter(|_| more).map(|row| DeadLetterId::from_uuid(row.id).to_string());
-    Ok(Page { items: rows.into_iter().map(DeadLetter::from).collect(), next_page_token })
+    let page = Page::of(rows, size, |row| DeadLetterId::from_uuid(row.id).to_string());
+    Ok(page.map(DeadLetter::from))
 }
 
 /// One refused record of a tenant.

@@ -200,7 +200,7 @@ impl From<DeadLetterRow> for DeadLetter {
 pub async fn list_dead_letters(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
     let size = page_size(Some(wanted.page_size));
     let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
-    let mut rows: Vec<DeadLetterRow> = tx
+    let rows: Vec<DeadLetterRow> = tx
         .fetch_all(
             "SELECT id, channel_id, element_id, feed, receipt_id, ordinal, code, reason, field_path, model_version, raw,
                     created_at
@@ -208,10 +208,8 @@ pub async fn list_dead_letters(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<
             args![wanted.tenant, wanted.channel, before, size + 1],
         )
         .await?;
-    let more = rows.len() > size as usize;
-    rows.truncate(size as usize);
-    let next_page_token = rows.last().filter(|_| more).map(|row| DeadLetterId::from_uuid(row.id).to_string());
-    Ok(Page { items: rows.into_iter().map(DeadLetter::from).collect(), next_page_token })
+    let page = Page::of(rows, size, |row| DeadLetterId::from_uuid(row.id).to_string());
+    Ok(page.map(DeadLetter::from))
 }
 
 /// One dead letter of a tenant.

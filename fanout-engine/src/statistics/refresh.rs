@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Statistics;
 use crate::error::EngineFault;
+use crate::passes;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -33,11 +34,7 @@ impl StatisticsLoop {
 
     /// Runs until the process stops.
     pub async fn run(self, shutdown: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
-            }
+        while passes::next(EVERY, &shutdown).await {
             if let Err(error) = self.run_once().await {
                 tracing::warn!(%error, "failed to count elements; will retry");
             }
