@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the crash loop of tests/e2e/crash, for as many rounds as wanted.
+//! `cargo xtask soak`: the property tests of filters and the crash loop of tests/e2e/crash, for as many rounds as wanted.
 
 use anyhow::Result;
 
@@ -18,6 +18,9 @@ pub struct Arguments {
     database: Databases,
 }
 
+/// Cases of each property in a round; a second of work.
+const CASES: u64 = 200;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Databases {
     Sqlite,
@@ -31,6 +34,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Databases::Postgres => "crash::crash_rounds_lose_nothing_on_postgres",
         Databases::Both => "crash::crash_rounds",
     };
+    let mut properties = cargo();
+    properties
+        .args(["test", "--workspace", "--lib", "--", "shape::properties"])
+        .env("PROPTEST_CASES", (arguments.rounds * CASES).to_string())
+        .env("PROPTEST_RNG_SEED", arguments.seed.to_string());
+    programs::run("the property tests", &mut properties)?;
     // Not with nextest: it ends tests that take long, and shows what they say only at their end.
     let mut soak = cargo();
     soak.args(["test", "--workspace", "--test", "e2e", "--", tests, "--nocapture"])

@@ -8,16 +8,15 @@ use arrow::datatypes::{DataType as ArrowType, Schema as ArrowSchema, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList, ScalarFunction, TryCast};
-use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
-use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, VisitMut, VisitorMut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::constants;
 use super::evaluate::Compiled;
 use super::functions::{PLAIN_FLOAT, WORLD, is_allowed};
 use super::literal;
@@ -98,10 +97,8 @@ pub(super) fn scalar(text: &str, visible: &ArrowSchema) -> Result<Checked, Refus
         .map_err(|error| planning(&error))?;
     let expr = check(expr, &schema)?;
     let expr = expr.rewrite(&mut TypeCoercionRewriter::new(&schema)).map_err(|error| planning(&error))?.data;
-    // Some functions (`coalesce`) exist only as what they are rewritten to.
     let schema = Arc::new(schema);
-    let context = SimplifyContext::builder().with_schema(Arc::clone(&schema)).build();
-    let expr = ExprSimplifier::new(context).simplify(expr).map_err(|error| planning(&error))?;
+    let expr = constants::settle(expr, &schema).map_err(|error| planning(&error))?;
     let arrow = expr.get_type(schema.as_ref()).map_err(|error| planning(&error))?;
     Ok(Checked { expr, arrow, text: canonical })
 }

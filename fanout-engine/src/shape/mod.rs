@@ -7,6 +7,7 @@
 
 mod cache;
 mod canonical;
+mod constants;
 mod encoded;
 mod evaluate;
 mod expression;
