@@ -154,6 +154,7 @@ pub async fn start(config: Config) -> Result<Running> {
             clock: Arc::clone(&clock),
             events: events.clone(),
             projections: directory.folder("projections")?,
+            attempts: directory.folder("attempts")?,
         });
         let engine_config = EngineConfig {
             public_url: public_data.as_str().trim_end_matches('/').to_owned(),

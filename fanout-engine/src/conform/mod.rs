@@ -38,6 +38,13 @@ pub const MAX_RAW_BYTES: usize = 4 << 20;
 /// The most bytes kept of something that is no record, or larger than one may be.
 pub const MAX_EXCERPT_BYTES: usize = 64 << 10;
 
+/// A line that nobody can decide, for tests: stands for what Headgate has not foreseen.
+#[cfg(test)]
+pub(crate) const POISON: &[u8] = b"poison";
+/// A line that nobody can even pass over, for tests.
+#[cfg(test)]
+pub(crate) const OUTRAGE: &[u8] = b"outrage";
+
 /// What a record does to its element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -74,6 +81,11 @@ pub struct Refusal {
 impl Refusal {
     pub(crate) fn new(code: &'static str, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into(), field_path: None }
+    }
+
+    /// Headgate failed on `what`.
+    pub(crate) fn crash(what: &str) -> Self {
+        Self::new("processing_crash", format!("{what} could not be processed; this is a fault of Headgate"))
     }
 
     pub(crate) fn at(mut self, path: &str) -> Self {

@@ -120,6 +120,26 @@ impl Conformer {
         Ok(chunk)
     }
 
+    /// Refuses the next record without deciding it, because that ended the process before.
+    ///
+    /// # Errors
+    /// The bytes cannot be read.
+    pub fn refuse_next(&mut self) -> io::Result<Chunk> {
+        let from = if let Reader::Document { at, .. } = &self.reader { *at } else { 0 };
+        if self.step(false)?.is_none() {
+            return self.next_chunk(0, 0).map(|chunk| Chunk { finished: true, ..chunk });
+        }
+        let raw = match &self.reader {
+            Reader::Document { text, at, .. } => text.as_bytes()[from..*at].trim_ascii().to_vec(),
+            Reader::Lines { line, .. } => line.trim_ascii().to_vec(),
+            Reader::Csv { reader, .. } => reader.raw(),
+            Reader::Done(_) => Vec::new(),
+        };
+        let refused =
+            Refused { ordinal: self.ordinal, refusal: Refusal::crash("the record"), raw: excerpt(&raw, MAX_RAW_BYTES) };
+        Ok(Chunk { refused: vec![refused], last: self.ordinal, ..Chunk::default() })
+    }
+
     /// One record; `None` at the end. Without `wanted` it is only passed over.
     fn step(&mut self, wanted: bool) -> io::Result<Option<Step>> {
         let plan = &self.plan;
@@ -276,9 +296,13 @@ fn line_step(
         if raw.is_empty() {
             continue;
         }
+        #[cfg(test)]
+        assert!(!raw.starts_with(super::OUTRAGE), "an outrage");
         if !wanted {
             return Ok(Some(Step::passed()));
         }
+        #[cfg(test)]
+        assert!(!raw.starts_with(super::POISON), "poison");
         let Ok(text) = std::str::from_utf8(raw) else {
             return Ok(Some(decided(Err(Refusal::new("invalid_utf8", "the line is not UTF-8")), raw)));
         };
@@ -331,9 +355,7 @@ fn json_record(plan: &InputPlan, value: &Json<'_>, bytes: usize, duplicate: Opti
 
 /// A record that makes the conformer panic costs that record (DATA-PLANE rule 29).
 fn guarded(decide: impl FnOnce() -> Record) -> Record {
-    catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|_| {
-        Err(Refusal::new("processing_crash", "the record could not be processed; this is a fault of Headgate"))
-    })
+    catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|_| Err(Refusal::crash("the record")))
 }
 
 fn decided(record: Record, raw: &[u8]) -> Step {

@@ -1,6 +1,7 @@
 //! Conforms what a feed has landed: payloads in the order they came, some thousand records a
 //! commit, the position inside the commit (DATA-PLANE rules 3, 4).
 
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use headgate_lake::{Lake, Payload, Position};
@@ -9,13 +10,14 @@ use headgate_types::model::PayloadFormat;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::attempts::{Attempts, Care};
 use super::channel::{OpenChannel, OpenFeed};
-use super::side::{Origin, PayloadPart, Refusal, Side};
-use crate::conform::{Conformer, Refused, Row, Source};
+use super::side::{self, Origin, PayloadPart, Side};
+use crate::conform::{Chunk, Conformer, MAX_RAW_BYTES, Refusal, Refused, Row, Source, excerpt};
 use crate::error::EngineFault;
 
 /// Records per commit.
-const COMMIT_RECORDS: usize = 8_192;
+pub(super) const COMMIT_RECORDS: usize = 8_192;
 /// Payload bytes per commit, about.
 const COMMIT_BYTES: u64 = 4 << 20;
 /// Landed bytes read at once.
@@ -52,6 +54,7 @@ pub struct Drain<'a> {
     pub lake: &'a Lake,
     pub channel: &'a OpenChannel,
     pub feed: &'a OpenFeed,
+    pub attempts: &'a mut Attempts,
 }
 
 /// What is on its way into one commit.
@@ -61,6 +64,8 @@ struct Batch {
     parts: Vec<Part>,
     place: Place,
     bytes: u64,
+    /// How it is to be filled; none before it is begun.
+    care: Option<Care>,
 }
 
 /// One payload's share of a batch: rows `start..end`.
@@ -75,9 +80,45 @@ struct Part {
     done: bool,
 }
 
+impl Batch {
+    fn add(&mut self, payload: &Payload, chunk: Chunk) {
+        let start = self.rows.len();
+        // A refused record counts as what is kept of it.
+        let bytes = chunk.rows.iter().map(|row| row.bytes).sum::<u64>()
+            + chunk.refused.iter().map(|refused| refused.raw.len() as u64).sum::<u64>();
+        self.rows.extend(chunk.rows);
+        self.bytes += bytes;
+        self.place = Place { sequence: payload.sequence, ordinal: chunk.last, done: chunk.finished };
+        self.parts.push(Part {
+            receipt: payload.receipt,
+            sequence: payload.sequence,
+            landed_at: payload.landed_at,
+            start,
+            end: self.rows.len(),
+            bytes,
+            refused: chunk.refused,
+            done: chunk.finished,
+        });
+    }
+}
+
 impl Drain<'_> {
     /// Conforms payloads up to place `until` in the landing zone; returns whether there was any.
-    pub async fn run(&self, until: u64) -> Result<bool, EngineFault> {
+    ///
+    /// # Errors
+    /// When a store fails, or [`EngineFault::Crashed`]: the same work may end the same way, and is
+    /// taken up with more care each time until what is at fault is a dead letter.
+    pub async fn run(&mut self, until: u64) -> Result<bool, EngineFault> {
+        let result = self.payloads(until).await;
+        match &result {
+            Ok(_) => self.attempts.end()?,
+            Err(EngineFault::Crashed(_)) => {}
+            Err(_) => self.attempts.forgive()?,
+        }
+        result
+    }
+
+    async fn payloads(&mut self, until: u64) -> Result<bool, EngineFault> {
         let mut place = self.place()?;
         let mut worked = false;
         loop {
@@ -106,8 +147,51 @@ impl Drain<'_> {
             .map_err(|error| EngineFault::Invariant(format!("a feed's position is {text:?}: {error}")))
     }
 
-    async fn payload(&self, payload: Payload, batch: &mut Batch) -> Result<(), EngineFault> {
-        let skip = if batch.place.sequence == payload.sequence { batch.place.ordinal } else { 0 };
+    async fn payload(&mut self, payload: Payload, batch: &mut Batch) -> Result<(), EngineFault> {
+        let mut looked = if batch.place.sequence == payload.sequence { batch.place.ordinal } else { 0 };
+        let mut conformer = None;
+        loop {
+            let care = match batch.care {
+                Some(care) => care,
+                None => *batch.care.insert(self.attempts.begin(batch.place)?),
+            };
+            let chunk = if care == Care::PassRest {
+                let body = payload.body.clone();
+                blocking(move || crashing_rest(looked + 1, body.open()?)).await??
+            } else {
+                let mut reader = match conformer.take() {
+                    Some(reader) => reader,
+                    None => self.open(&payload, looked).await?,
+                };
+                let room = match care {
+                    Care::Records(most) => most.saturating_sub(batch.rows.len()).max(1),
+                    Care::PassOne | Care::PassRest => 1,
+                };
+                let (returned, chunk) = blocking(move || {
+                    let chunk = match care {
+                        Care::Records(_) => reader.next_chunk(room, COMMIT_BYTES),
+                        Care::PassOne | Care::PassRest => reader.refuse_next(),
+                    };
+                    (reader, chunk)
+                })
+                .await?;
+                conformer = Some(returned);
+                chunk?
+            };
+            let finished = chunk.finished;
+            looked = chunk.last;
+            batch.add(&payload, chunk);
+            let full = batch.rows.len() >= COMMIT_RECORDS || batch.bytes >= COMMIT_BYTES;
+            if full || care != Care::Records(COMMIT_RECORDS) {
+                self.commit(batch).await?;
+            }
+            if finished {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn open(&self, payload: &Payload, skip: u64) -> Result<Conformer, EngineFault> {
         let plan = Arc::clone(&self.feed.plan);
         let body = payload.body.clone();
         let source = Source {
@@ -117,40 +201,7 @@ impl Drain<'_> {
             limit: self.channel.limits.payload_bytes,
             open: Box::new(move || body.open()),
         };
-        let mut conformer = blocking(move || Conformer::open(plan, &source, skip)).await??;
-        loop {
-            let room = COMMIT_RECORDS.saturating_sub(batch.rows.len()).max(1);
-            let (returned, chunk) = blocking(move || {
-                let chunk = conformer.next_chunk(room, COMMIT_BYTES);
-                (conformer, chunk)
-            })
-            .await?;
-            conformer = returned;
-            let chunk = chunk?;
-            let start = batch.rows.len();
-            // A refused record counts as what is kept of it.
-            let bytes = chunk.rows.iter().map(|row| row.bytes).sum::<u64>()
-                + chunk.refused.iter().map(|refused| refused.raw.len() as u64).sum::<u64>();
-            batch.rows.extend(chunk.rows);
-            batch.bytes += bytes;
-            batch.place = Place { sequence: payload.sequence, ordinal: chunk.last, done: chunk.finished };
-            batch.parts.push(Part {
-                receipt: payload.receipt,
-                sequence: payload.sequence,
-                landed_at: payload.landed_at,
-                start,
-                end: batch.rows.len(),
-                bytes,
-                refused: chunk.refused,
-                done: chunk.finished,
-            });
-            if batch.rows.len() >= COMMIT_RECORDS || batch.bytes >= COMMIT_BYTES {
-                self.commit(batch).await?;
-            }
-            if chunk.finished {
-                return Ok(());
-            }
-        }
+        Ok(blocking(move || Conformer::open(plan, &source, skip)).await??)
     }
 
     /// Appends a batch and empties it; its place stays.
@@ -203,7 +254,7 @@ impl Drain<'_> {
             let offsets = (records > 0).then_some((offset + 1, offset + records));
             offset += records;
             for refused in &part.refused {
-                items.push(Side::DeadLetter(Refusal {
+                items.push(Side::DeadLetter(side::Refusal {
                     origin: origin.clone(),
                     ordinal: refused.ordinal,
                     code: refused.refusal.code.to_owned(),
@@ -230,6 +281,18 @@ impl Drain<'_> {
         let encode = |item: &Side| serde_json::to_vec(item).map_err(|error| EngineFault::Invariant(error.to_string()));
         items.iter().map(encode).collect()
     }
+}
+
+/// All from record `first` on, refused: its bytes as they were sent, as many as are kept.
+fn crashing_rest(first: u64, body: impl Read) -> io::Result<Chunk> {
+    let mut raw = Vec::new();
+    body.take(MAX_RAW_BYTES as u64).read_to_end(&mut raw)?;
+    let refused = Refused {
+        ordinal: first,
+        refusal: Refusal::crash("the payload from this record on"),
+        raw: excerpt(&raw, MAX_RAW_BYTES),
+    };
+    Ok(Chunk { refused: vec![refused], last: first, finished: true, ..Chunk::default() })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineFault> {

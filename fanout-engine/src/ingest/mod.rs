@@ -7,6 +7,7 @@
 //! What runs follows the catalog: [`Ingest::run`] compares its rows with what is open and writes
 //! back what it observes.
 
+mod attempts;
 mod channel;
 mod derive;
 mod drain;
@@ -64,6 +65,8 @@ pub struct IngestParts {
     pub events: Events,
     /// Where the projections of entities are kept.
     pub projections: PathBuf,
+    /// Where attempts are counted while a feed has work.
+    pub attempts: PathBuf,
 }
 
 /// A payload as it comes in.

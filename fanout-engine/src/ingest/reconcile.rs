@@ -14,6 +14,7 @@ use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Dire
 use headgate_types::timing::Timing;
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::Attempts;
 use super::channel::{Gate, OpenChannel, OpenFeed};
 use super::drain::Drain;
 use super::writer::Writer;
@@ -262,6 +263,8 @@ impl FeedTask {
     async fn run(self, stop: CancellationToken) {
         let lake = &self.ingest.parts.lake;
         let mut landed = lake.landing().watch(self.feed.feed.channel, self.feed.feed.id);
+        let file = self.ingest.parts.attempts.join(self.feed.feed.id.to_string());
+        let mut attempts = Attempts::open(file);
         let mut tick = self.first_tick().await;
         while !stop.is_cancelled() {
             let until = *landed.borrow_and_update();
@@ -275,7 +278,7 @@ impl FeedTask {
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 continue;
             }
-            let drain = Drain { lake, channel: &self.channel, feed: &self.feed };
+            let mut drain = Drain { lake, channel: &self.channel, feed: &self.feed, attempts: &mut attempts };
             // A commit that is under way when the channel stops is finished: its rows are decided.
             if let Err(error) = drain.run(until).await {
                 tracing::warn!(channel = %self.channel.id, feed = self.feed.feed.name, %error, "failed to conform; will retry");

@@ -18,6 +18,8 @@ use headgate_types::schema::ElementKind;
 use headgate_types::timing::Timing;
 use headgate_types::{ChannelId, Coded, ElementId, ReceiptId, SharedClock, SystemClock, TenantId};
 
+use super::attempts::Attempts;
+use super::drain::Drain;
 use super::{Incoming, Ingest, IngestError, IngestParts};
 use crate::conform::rows_of;
 use crate::delivery::fence;
@@ -115,7 +117,9 @@ impl Bench {
             clock: Arc::clone(&self.clock),
             events: self.outbox.clone(),
             projections: self.directory.path().join("projections"),
+            attempts: self.directory.path().join("attempts"),
         });
+        std::fs::create_dir_all(self.directory.path().join("attempts")).unwrap();
         fence(&self.db.data, &lake).await.unwrap();
         ingest.fence().await.unwrap();
         Process { lake, ingest }
@@ -239,6 +243,79 @@ async fn what_landed_before_a_restart_is_conformed_once_after_it() {
         process.settle().await;
         assert_eq!(process.logged(bench.events).await, [(1, 1), (2, 2), (3, 3), (4, 4)], "{}", bench.db.name);
         assert_eq!(process.ingest.receipt(bench.channel, landed).await.unwrap().state, "conformed");
+        process.end().await;
+    }
+}
+
+/// Drains what landed for events as processes would that end whenever it crashes; returns how many ended.
+async fn drain_over_crashes(bench: &Bench, process: &Process) -> usize {
+    let channel = process.ingest.open_channel(bench.channel).unwrap();
+    let feed = &channel.feeds["events"];
+    let until = *process.lake.landing().watch(bench.channel, feed.feed.id).borrow();
+    let file = bench.directory.path().join("attempts").join(feed.feed.id.to_string());
+    for ended in 0..100 {
+        let mut attempts = Attempts::open(file.clone());
+        let mut drain = Drain { lake: &process.lake, channel: &channel, feed, attempts: &mut attempts };
+        match drain.run(until).await {
+            Ok(_) => {
+                assert!(!file.exists(), "nothing is left to count");
+                return ended;
+            }
+            Err(error) => assert_eq!(error.code(), "processing_crash", "{error}"),
+        }
+    }
+    panic!("the payloads are taken up for ever");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_ends_the_process_becomes_a_dead_letter_and_costs_no_other() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        process.ingest.stop_drains(bench.channel).await;
+        let poisoned = format!("{}poison\n{}", lines(1..=150), lines(152..=200));
+        let first = process.take(bench.incoming("events", &lines(901..=910))).await;
+        let poisoned = process.take(bench.incoming("events", &poisoned)).await;
+        let last = process.take(bench.incoming("events", &lines([999]))).await;
+        // Three as a whole, one each at two and at one record in a commit until three ended there.
+        assert_eq!(drain_over_crashes(&bench, &process).await, 7, "{}", bench.db.name);
+        process.end().await;
+        let process = bench.process(|_| ()).await;
+        process.settle().await;
+        let ids: Vec<i64> = process.logged(bench.events).await.into_iter().map(|(id, _)| id).collect();
+        let sent: Vec<i64> = (901..=910).chain(1..=150).chain(152..=200).chain([999]).collect();
+        assert_eq!(ids, sent);
+        for (receipt, records, refused) in [(first, 10, 0), (poisoned, 199, 1), (last, 1, 0)] {
+            let receipt = process.ingest.receipt(bench.channel, receipt).await.unwrap();
+            assert_eq!((receipt.state, receipt.records, receipt.refused), ("conformed", records, refused));
+        }
+        assert_eq!(bench.dead_letters(&process).await, [("processing_crash".to_owned(), 151)]);
+        process.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_even_be_passed_over_is_refused_with_the_rest_of_its_payload() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        process.ingest.stop_drains(bench.channel).await;
+        let outrage =
+            process.take(bench.incoming("events", &format!("{}outrage\n{}", lines([1, 2]), lines([4])))).await;
+        let next = process.take(bench.incoming("events", &lines([5]))).await;
+        let ended = drain_over_crashes(&bench, &process).await;
+        assert_eq!(ended, 10, "{}", bench.db.name);
+        process.end().await;
+        let process = bench.process(|_| ()).await;
+        process.settle().await;
+        assert_eq!(process.logged(bench.events).await, [(1, 1), (2, 2), (5, 3)]);
+        for (receipt, records, refused) in [(outrage, 2, 1), (next, 1, 0)] {
+            let receipt = process.ingest.receipt(bench.channel, receipt).await.unwrap();
+            assert_eq!((receipt.state, receipt.records, receipt.refused), ("conformed", records, refused));
+        }
+        assert_eq!(bench.dead_letters(&process).await, [("processing_crash".to_owned(), 3)]);
         process.end().await;
     }
 }
