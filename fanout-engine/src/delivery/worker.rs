@@ -3,10 +3,12 @@
 //! Retry, limits, quota, timing, bisection and accounting happen here, the same for every
 //! technology. A channel that is slow or broken costs its own worker's time and nobody else's.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use headgate_catalog::Lanes;
 use headgate_types::channel::Lane;
 use headgate_types::limits::Limits;
@@ -25,13 +27,15 @@ use super::quota::{Allowed, Spent, allowed};
 use super::retry::Breaker;
 use super::ticks::Ticks;
 use super::{Context, DeliveryError};
-use crate::technology::{Delivery, Flush, Sink, SinkError};
+use crate::technology::{Delivery, Flush, Sink, SinkError, Written};
 use crate::tenant_quotas;
 
 /// Ranges without any record in scope are booked together once they are this long.
 const EMPTY_RANGE: u64 = 50_000;
 /// Failures in a row after which the owner is told: about six seconds of pauses.
 const DEGRADED: u32 = 5;
+/// Crashes of a sink over the same records before they are taken for refused (DATA-PLANE rule 29).
+const CRASHES: u32 = 3;
 /// How often a channel is looked at whose order is still being carried out.
 const INCOMPLETE: Duration = Duration::from_millis(250);
 /// How often a sink that collects is asked to publish what is old enough.
@@ -91,6 +95,7 @@ pub struct Worker {
     sink: Arc<dyn Sink>,
     throttle: Throttle,
     breaker: Breaker,
+    crashes: u32,
     spent: Option<Spent>,
     rng: StdRng,
     flushed: Instant,
@@ -114,6 +119,7 @@ impl Worker {
         Self {
             throttle: Throttle::new(&terms.limits, now),
             breaker: Breaker::default(),
+            crashes: 0,
             rng: StdRng::from_entropy(),
             flushed: now,
             flows: Vec::new(),
@@ -320,12 +326,31 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
+        self.crashes = 0;
         Ok(())
+    }
+
+    /// A sink that panics loses the attempt, not the channel; its cursor says what it holds.
+    async fn attempt(&mut self, delivery: &Delivery) -> Result<Written, SinkError> {
+        if let Ok(result) = AssertUnwindSafe(self.sink.write(delivery)).catch_unwind().await {
+            return result;
+        }
+        self.crashes += 1;
+        let reason = "the records could not be delivered (processing_crash); this is a fault of Headgate";
+        if self.crashes < CRASHES {
+            return Err(SinkError::retry(reason));
+        }
+        if delivery.len() == 1 {
+            // The next record has to crash as often before it is given up: a sink that fails on
+            // everything must not make dead letters of everything.
+            self.crashes = 0;
+        }
+        Err(SinkError::Reject { records: Vec::new(), reason: reason.to_owned() })
     }
 
     /// One write, and the booking of what the target holds afterwards.
     async fn write(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
-        let written = self.sink.write(&delivery).await?;
+        let written = self.attempt(&delivery).await?;
         self.breaker.succeeded();
         self.last_error = None;
         let flow = &mut self.flows[index];

@@ -138,6 +138,41 @@ async fn a_refused_record_costs_itself_only_and_is_kept_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_record_that_crashes_the_sink_is_given_up_after_three_attempts_and_costs_no_other() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(&db, ElementKind::Events).await;
+        bench.pin(false).await;
+        bench.append(1..=20).await;
+        let target = Arc::new(Target { keeps_cursor: true, ..Target::default() });
+        target.state.lock().panics.extend([3, 11]);
+        let mut worker = bench.worker(&target).await;
+        let Turn::Wait { why: Waiting::Broken, .. } = worker.round().await else { panic!("the breaker opens") };
+        assert!(worker.last_error.as_deref().unwrap().contains("processing_crash"), "{:?}", worker.last_error);
+        let mut crashed = 1;
+        while worker.flows[0].row.booked < 20 {
+            match worker.round().await {
+                Turn::Wait { limit, why: Waiting::Broken } => {
+                    crashed += usize::from(limit > std::time::Duration::ZERO);
+                    tokio::time::sleep(limit).await;
+                }
+                Turn::Wait { limit, .. } => tokio::time::sleep(limit).await,
+                Turn::Moved => {}
+                Turn::Idle => panic!("a record is left behind"),
+            }
+            assert!(crashed < 20, "taken up for ever");
+        }
+        let expected: Vec<u64> = (1..=20).filter(|offset| ![3, 11].contains(offset)).collect();
+        assert_eq!(target.offsets(), expected, "{}", db.name);
+        let row = bench.row(Lane::Live).await;
+        assert_eq!((row.totals.records, row.refused, row.booked), (18, 2, 20));
+        let mut tx = db.data.read_tenant(bench.tenant).await.unwrap();
+        let wanted = ListDeadLetters { tenant: bench.tenant, channel: bench.channel, page_size: 10, before: None };
+        let letters = refusals::list(&mut tx, &wanted).await.unwrap().items;
+        assert!(letters.len() == 2 && letters.iter().all(|letter| letter.reason.contains("processing_crash")));
+    }
+}
+
+#[tokio::test]
 async fn a_target_in_the_way_uses_up_no_tries() {
     for db in databases().await.unwrap() {
         let bench = Bench::new(&db, ElementKind::Events).await;

@@ -25,6 +25,8 @@ pub struct State {
     pub written: Vec<(FlowKey, u64)>,
     /// Offsets it refuses.
     pub refused: HashSet<u64>,
+    /// Offsets it panics over.
+    pub panics: HashSet<u64>,
     /// Whether it says which records it refuses.
     pub names_refused: bool,
     /// Whether the channel's order is still being carried out.
@@ -58,6 +60,7 @@ impl Sink for Target {
             return Err(SinkError::Retry { after: Some(Duration::ZERO), reason: "away".to_owned() });
         }
         let offsets: Vec<u64> = delivery.rows().map(|(encoded, row)| encoded.offset(row)).collect();
+        assert!(!offsets.iter().any(|offset| state.panics.contains(offset)), "a fault of the sink");
         let refused: Vec<u64> = offsets.iter().copied().filter(|offset| state.refused.contains(offset)).collect();
         if !refused.is_empty() {
             let records = if state.names_refused { refused } else { Vec::new() };
