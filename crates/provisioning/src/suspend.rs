@@ -12,7 +12,7 @@ const REASON: &str = "the platform suspended the tenant";
 const PAGE: u32 = 500;
 
 /// Stops every channel of `tenant` that runs, each with the event `channel.suspended`. Paused ones
-/// stand still already and stay paused; one that is being made fails when its order is looked at.
+/// stand still already and stay paused; one that is being made stays unannounced until the tenant is released.
 /// Returns how many were stopped.
 ///
 /// # Errors

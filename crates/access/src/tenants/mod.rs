@@ -111,6 +111,15 @@ pub async fn get(tx: &mut Tx, id: TenantId) -> Result<Tenant, AccessError> {
     store::find(tx, id).await?.ok_or(AccessError::NotFound("tenant"))
 }
 
+/// One tenant, as it stays to the end of the transaction. `None` while another transaction changes
+/// it: nobody waits here, so that nobody waits in a circle.
+///
+/// # Errors
+/// [`AccessError::NotFound`] when there is none.
+pub async fn hold(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>, AccessError> {
+    if store::share(tx, id).await? { get(tx, id).await.map(Some) } else { Ok(None) }
+}
+
 /// Tenants in the order of their creation, after `after`. Filterable: `id`, `name`, `state`,
 /// `created_at`.
 ///

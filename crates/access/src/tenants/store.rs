@@ -1,7 +1,7 @@
 //! The table of tenants.
 
 use chrono::{DateTime, Utc};
-use headgate_database::{DbError, FilterColumn, FilterType, FromRow, Json, Tx, args, filter_condition};
+use headgate_database::{DbError, Dialect, FilterColumn, FilterType, FromRow, Json, Tx, args, filter_condition};
 use headgate_types::TenantId;
 use headgate_types::filter::Filter;
 use serde_json::Value;
@@ -63,6 +63,17 @@ pub(super) async fn insert(tx: &mut Tx, tenant: &Tenant) -> Result<(), DbError> 
 pub(super) async fn find(tx: &mut Tx, id: TenantId) -> Result<Option<Tenant>, DbError> {
     let row: Option<TenantRow> = tx.fetch_optional("SELECT * FROM tenants WHERE id = $1", args![id]).await?;
     Ok(row.map(Tenant::from))
+}
+
+/// Whether the row is ours to read to the end of the transaction; or there is none. SQLite has one
+/// writer at a time.
+pub(super) async fn share(tx: &mut Tx, id: TenantId) -> Result<bool, DbError> {
+    if tx.dialect() == Dialect::Sqlite {
+        return Ok(true);
+    }
+    let sql = "SELECT 1 FROM tenants WHERE id = $1 FOR SHARE SKIP LOCKED";
+    let held = tx.fetch_optional::<(i32,)>(sql, args![id]).await?.is_some();
+    Ok(held || find(tx, id).await?.is_none())
 }
 
 pub(super) async fn list(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use headgate_access::tenants::{self, TenantState};
 use headgate_catalog::channels::{self, ChannelSpec, Condition, History};
 use headgate_database::Tx;
 use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Lane};
@@ -84,6 +85,10 @@ impl Worker {
         };
         if !flows {
             return Ok(self.wait(turn, "the engine starts the flow of new records", None));
+        }
+        // A suspension stops the channels it finds running; this one is about to be.
+        if tenants::hold(tx, turn.order.tenant).await?.is_none_or(|tenant| tenant.state != TenantState::Active) {
+            return Ok(self.wait(turn, "the tenant is suspended; the channel is ready once it is released", None));
         }
         let (clock, channel) = (&self.parts.clock, &turn.channel);
         let (tenant, id) = (channel.tenant, channel.id);

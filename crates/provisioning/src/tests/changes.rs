@@ -98,6 +98,30 @@ async fn the_channels_of_a_suspended_tenant_stop_with_it_and_go_on_with_it() {
 }
 
 #[tokio::test]
+async fn a_channel_that_is_being_made_while_its_tenant_is_suspended_begins_once_it_is_released() {
+    for (_db, world) in World::all().await {
+        for direction in [Direction::Out, Direction::In] {
+            let order = world.order_channel(direction).await;
+            let worker = world.worker();
+            worker.run_until_idle().await.unwrap();
+            world.suspend_tenant().await;
+            for _ in 0..40 {
+                world.engine.turn().await;
+                world.clock.advance(chrono::TimeDelta::seconds(3));
+                worker.run_until_idle().await.unwrap();
+            }
+            let waiting = world.order(order.id).await;
+            assert_eq!(waiting.state, OrderState::Running, "{}: {:?}", world.name, waiting.error);
+            assert_eq!(world.channel(order.channel).await.state, ChannelState::Provisioning);
+            world.release_tenant().await;
+            world.settle(&worker).await;
+            assert_eq!(world.order(order.id).await.state, OrderState::Succeeded, "{}", world.name);
+            assert_eq!(world.channel(order.channel).await.state, ChannelState::Active);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_create_order_leaves_nothing() {
     for (_db, world) in World::all().await {
         for direction in [Direction::Out, Direction::In] {

@@ -35,6 +35,10 @@ pub(super) async fn suspend(tx: &mut Tx, tenant: TenantId, clock: &SharedClock) 
     tenants::suspend(tx, tenant, clock).await.unwrap();
 }
 
+pub(super) async fn release(tx: &mut Tx, tenant: TenantId, clock: &SharedClock) {
+    tenants::resume(tx, tenant, clock).await.unwrap();
+}
+
 /// A new channel: `http` with a new element, or `api` over somebody's element.
 pub(super) async fn channel(tx: &mut Tx, tenant: TenantId, direction: Direction, clock: &dyn Clock) -> ChannelId {
     let now = clock.now();

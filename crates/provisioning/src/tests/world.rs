@@ -192,6 +192,13 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    pub(super) async fn release_tenant(&self) {
+        let mut tx = self.control.platform().await.unwrap();
+        tx.act_for(self.tenant).await.unwrap();
+        setup::release(&mut tx, self.tenant, &self.shared_clock()).await;
+        tx.commit().await.unwrap();
+    }
+
     pub(super) async fn event_types(&self) -> Vec<String> {
         let mut tx = self.control.read_tenant(self.tenant).await.unwrap();
         setup::event_types(&mut tx, self.tenant).await
