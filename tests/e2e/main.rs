@@ -20,5 +20,6 @@ mod process;
 mod programs;
 mod readme;
 mod real_data;
+mod revoked;
 mod tenants;
 mod tidy;

@@ -1,0 +1,108 @@
+//! What is taken back is gone at once: a grant, a credential.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::Stage;
+use crate::harness::stage::{eventually, order_in, reading};
+use crate::harness::world::{Channel, send};
+
+#[tokio::test]
+async fn a_channel_gets_nothing_of_an_element_whose_grant_was_taken_back() {
+    let stage = Stage::start("events").await;
+    let mut other = order_in("events");
+    other["name"] = json!("other");
+    other["feeds"][0]["new_element"]["name"] = json!("other");
+    let other = stage.provider.order("in", &other, |_| {}, async |_, _| {}).await.unwrap();
+    let api = &stage.provider.api;
+    api.post(&format!("/v1/elements/{}/grants", other.element()), &json!({"tenant": stage.consumer.tenant}))
+        .await
+        .unwrap();
+
+    let order = json!({
+        "name": "both", "channel_profile": "api", "performance_profile": "L",
+        "data": [{"element": stage.feed.element()}, {"element": other.element()}],
+    });
+    let channel = stage.consumer.order("out", &order, |_| {}, async |_, _| {}).await.unwrap();
+    stage.send(&[reading(1), reading(2)]).await;
+    line(&other, 101).await;
+    stage.settled(&channel, 3).await;
+    assert_eq!(get(&channel, "/readings").await.0, 200);
+
+    let grants = format!("/v1/elements/{}/grants", stage.feed.element());
+    let grant = api.get(&grants).await.unwrap()["items"][0]["id"].as_str().unwrap().to_owned();
+    let gone = api.send(Method::DELETE, &format!("{grants}/{grant}"), None, &[]).await.unwrap();
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    let element = format!("/v1/elements/{}", stage.feed.element());
+    let hidden = stage.consumer.api.send(Method::GET, &element, None, &[]).await.unwrap();
+    assert_eq!(hidden.status, 404);
+    eventually("the channel stops serving the element", async || {
+        (get(&channel, "/readings").await.0 == 404).then_some(())
+    })
+    .await;
+
+    stage.send(&[reading(3), reading(4)]).await;
+    line(&other, 102).await;
+    // The statistics are those of what the channel carries.
+    stage.settled(&channel, 2).await;
+    line(&other, 103).await;
+    let statistics = stage.settled(&channel, 3).await;
+    let flows = statistics["flows"].as_array().unwrap();
+    assert!(flows.iter().all(|flow| flow["element"] == other.element()), "{statistics:#}");
+    assert_eq!(counts(&channel, "/other").await, [101, 102, 103]);
+    assert_eq!(get(&channel, "/readings").await.0, 404);
+
+    // Granted again, the channel has what it may have: all of it.
+    api.post(&grants, &json!({"tenant": stage.consumer.tenant})).await.unwrap();
+    line(&stage.feed, 5).await;
+    stage.settled(&channel, 8).await;
+    assert_eq!(counts(&channel, "/readings").await, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
+async fn a_rotated_key_is_good_at_once_and_the_one_before_the_last_is_refused() {
+    let stage = Stage::start("events").await;
+    let channel = stage.channel("api", json!({})).await;
+    let mut keys = vec![channel.secret("channel_key").to_owned()];
+    for _ in 0..2 {
+        let path = format!("{}/rotate-credentials", channel.path);
+        let accepted = stage.consumer.api.post(&path, &json!({})).await.unwrap();
+        let order = format!("/v1/orders/{}", accepted["order"]["id"].as_str().unwrap());
+        let done = eventually("the order's end", async || {
+            let order = stage.consumer.api.get(&order).await.unwrap();
+            (order["state"] == "SUCCEEDED").then_some(order)
+        })
+        .await;
+        let claim = done["result"]["credentials"][0]["claim"].as_str().unwrap();
+        let reveal = format!("/v1/credential-claims/{claim}/reveal");
+        let revealed = stage.consumer.api.post(&reveal, &json!({})).await.unwrap();
+        keys.push(revealed["secret"].as_str().unwrap().to_owned());
+    }
+    for (key, status) in keys.iter().zip([401, 200, 200]) {
+        let answer = reqwest::Client::new().get(channel.url()).bearer_auth(key).send().await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
+}
+
+/// Sends one record of number `n` to a feed and waits until it is conformed.
+async fn line(feed: &Channel, n: usize) {
+    let receipt = send(feed, "application/x-ndjson", format!("{}\n", reading(n))).await.unwrap();
+    assert_eq!((&receipt["records"], &receipt["refused"]), (&json!(1), &json!(0)), "{receipt}");
+}
+
+/// The numbers of the rows of a table, in order.
+async fn counts(channel: &Channel, table: &str) -> Vec<i64> {
+    let (status, page) = get(channel, table).await;
+    assert_eq!(status, 200, "{page}");
+    let mut counts: Vec<i64> =
+        page["items"].as_array().unwrap().iter().map(|row| row["count"].as_i64().unwrap()).collect();
+    counts.sort_unstable();
+    counts
+}
+
+/// Status and body of a read of the channel.
+async fn get(channel: &Channel, path: &str) -> (u16, Value) {
+    let request = reqwest::Client::new().get(format!("{}{path}", channel.url()));
+    let answer = request.bearer_auth(channel.secret("channel_key")).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
