@@ -16,7 +16,7 @@ use headgate_types::engine::ListDeadLetters;
 use headgate_types::model::InputModel;
 use headgate_types::schema::ElementKind;
 use headgate_types::timing::Timing;
-use headgate_types::{ChannelId, Coded, ElementId, ReceiptId, SharedClock, SystemClock, TenantId};
+use headgate_types::{ChannelId, Clock, Coded, ElementId, FakeClock, ReceiptId, SharedClock, SystemClock, TenantId};
 
 use super::attempts::Attempts;
 use super::drain::Drain;
@@ -46,7 +46,10 @@ struct Process {
 
 impl Bench {
     async fn new(db: TestDb) -> Self {
-        let clock = SystemClock::shared();
+        Self::timed(db, Timing::Immediate, SystemClock::shared()).await
+    }
+
+    async fn timed(db: TestDb, timing: Timing, clock: SharedClock) -> Self {
         let (tenant, channel, now) = (TenantId::new(), ChannelId::new(), clock.now());
         let mut tx = db.control.tenant(tenant).await.unwrap();
         let mut made = Vec::new();
@@ -75,7 +78,7 @@ impl Bench {
         let (events, entity) = (made[0], made[1]);
         let of =
             |name: &str, element| FeedSpec { name: name.to_owned(), element: Some(element), ..FeedSpec::default() };
-        let spec = InSpec { feeds: vec![of("events", events), of("entity", entity)], timing: Timing::Immediate };
+        let spec = InSpec { feeds: vec![of("events", events), of("entity", entity)], timing };
         let new = NewChannel {
             id: channel,
             tenant,
@@ -243,6 +246,36 @@ async fn what_landed_before_a_restart_is_conformed_once_after_it() {
         process.settle().await;
         assert_eq!(process.logged(bench.events).await, [(1, 1), (2, 2), (3, 3), (4, 4)], "{}", bench.db.name);
         assert_eq!(process.ingest.receipt(bench.channel, landed).await.unwrap().state, "conformed");
+        process.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_channel_conforms_at_its_tick_what_landed_before_it() {
+    for db in databases().await.unwrap() {
+        let clock = FakeClock::at("2026-03-01T10:20:00Z".parse().unwrap());
+        let timing = Timing::Interval { every: "1h".to_owned() };
+        let bench = Bench::timed(db, timing, clock.clone()).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        let first = process.take(bench.incoming("events", &lines(1..=2))).await;
+        let second = process.take(bench.incoming("events", &lines([3]))).await;
+        // Who conforms before the tick is told by the receipt, whenever that was.
+        let before = process.ingest.receipt(bench.channel, first).await.unwrap();
+        assert_eq!((before.state, before.conformed_at), ("landed", None), "{}", bench.db.name);
+        clock.advance(chrono::TimeDelta::minutes(39));
+        process.end().await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        assert_eq!(process.ingest.receipt(bench.channel, first).await.unwrap().state, "landed");
+        // Two ticks pass while nobody looks; they are one.
+        clock.advance(chrono::TimeDelta::minutes(70));
+        process.settle().await;
+        for receipt in [first, second] {
+            let receipt = process.ingest.receipt(bench.channel, receipt).await.unwrap();
+            assert_eq!((receipt.state, receipt.conformed_at), ("conformed", Some(clock.now())));
+        }
+        assert_eq!(process.logged(bench.events).await, [(1, 1), (2, 2), (3, 3)]);
         process.end().await;
     }
 }
