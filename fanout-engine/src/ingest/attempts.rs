@@ -1,10 +1,12 @@
 //! How often a commit was begun and not ended (DATA-PLANE rule 29).
 //!
 //! What makes a process die says nothing before it does; so the count is on disk before the work
-//! begins. One small file per feed, there only while the feed has work. It outlives the process and
-//! need not outlive the machine: a payload cannot cut the power, so nothing waits for the disk.
+//! begins. One small file per open feed, written over in place. It outlives the process and need not
+//! outlive the machine: a payload cannot cut the power, so nothing waits for the disk.
 
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use super::drain::{COMMIT_RECORDS, Place};
 const PATIENCE: u32 = 3;
 /// How much smaller commits become from one attempt to the next, while they shrink.
 const SHRINK: usize = 128;
+/// The length of the file: what is shorter is filled up, so that nothing of an older text is left.
+const LENGTH: usize = 256;
 
 /// How the next records are to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,19 +109,30 @@ impl Attempts {
     /// Nothing is left to do.
     ///
     /// # Errors
-    /// The count cannot be removed.
+    /// The count cannot be kept.
     pub fn end(&mut self) -> io::Result<()> {
         if self.begun.is_some() { self.keep(None) } else { Ok(()) }
     }
 
-    fn keep(&mut self, begun: Option<Begun>) -> io::Result<()> {
-        match &begun {
-            Some(begun) => std::fs::write(&self.file, serde_json::to_vec(begun)?)?,
-            None => match std::fs::remove_file(&self.file) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
+    /// The feed is closed: a count of nothing need not be kept.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn close(self) -> io::Result<()> {
+        if self.begun.is_some() {
+            return Ok(());
         }
+        match std::fs::remove_file(&self.file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, begun: Option<Begun>) -> io::Result<()> {
+        let mut text = begun.map_or_else(|| Ok(Vec::new()), |begun| serde_json::to_vec(&begun))?;
+        text.resize(LENGTH, b' ');
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.file)?;
+        file.write_all_at(&text, 0)?;
         self.begun = begun;
         Ok(())
     }
@@ -154,8 +169,11 @@ mod tests {
         assert_eq!(deaths(&file, at(70), 2), [Care::PassRest; 2]);
         let mut sound = Attempts::open(file.clone());
         sound.end().unwrap();
+        assert_eq!(deaths(&file, at(70), 1), [whole], "nothing is counted any more");
+        Attempts::open(file.clone()).close().unwrap();
+        assert!(file.exists(), "what was begun is kept");
+        sound.close().unwrap();
         assert!(!file.exists());
-        assert_eq!(sound.begin(at(71)).unwrap(), whole);
     }
 
     #[test]

@@ -292,6 +292,9 @@ impl FeedTask {
                 let _ = stop.run_until_cancelled(news).await;
             }
         }
+        if let Err(error) = attempts.close() {
+            tracing::warn!(channel = %self.channel.id, %error, "failed to remove a count of attempts");
+        }
     }
 
     fn now(&self) -> DateTime<Utc> {
