@@ -48,6 +48,8 @@ pub struct Flow {
     pub window: Window,
     /// Whether what is written next may have been written before.
     pub repeated: bool,
+    /// How often the sink crashed over what comes next.
+    pub crashes: u32,
     plan: Arc<Plan>,
     kind: ElementKind,
     model_version: u32,
@@ -77,6 +79,7 @@ impl Flow {
         Self {
             window: Window::new(start),
             repeated,
+            crashes: 0,
             plan,
             kind: output.kind,
             model_version: output.model_version,

@@ -95,7 +95,6 @@ pub struct Worker {
     sink: Arc<dyn Sink>,
     throttle: Throttle,
     breaker: Breaker,
-    crashes: u32,
     spent: Option<Spent>,
     rng: StdRng,
     flushed: Instant,
@@ -119,7 +118,6 @@ impl Worker {
         Self {
             throttle: Throttle::new(&terms.limits, now),
             breaker: Breaker::default(),
-            crashes: 0,
             rng: StdRng::from_entropy(),
             flushed: now,
             flows: Vec::new(),
@@ -326,31 +324,32 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
-        self.crashes = 0;
+        self.flows[index].crashes = 0;
         Ok(())
     }
 
     /// A sink that panics loses the attempt, not the channel; its cursor says what it holds.
-    async fn attempt(&mut self, delivery: &Delivery) -> Result<Written, SinkError> {
+    async fn attempt(&mut self, index: usize, delivery: &Delivery) -> Result<Written, SinkError> {
         if let Ok(result) = AssertUnwindSafe(self.sink.write(delivery)).catch_unwind().await {
             return result;
         }
-        self.crashes += 1;
+        let crashes = &mut self.flows[index].crashes;
+        *crashes += 1;
         let reason = "the records could not be delivered (processing_crash); this is a fault of Headgate";
-        if self.crashes < CRASHES {
+        if *crashes < CRASHES {
             return Err(SinkError::retry(reason));
         }
         if delivery.len() == 1 {
             // The next record has to crash as often before it is given up: a sink that fails on
             // everything must not make dead letters of everything.
-            self.crashes = 0;
+            *crashes = 0;
         }
         Err(SinkError::Reject { records: Vec::new(), reason: reason.to_owned() })
     }
 
     /// One write, and the booking of what the target holds afterwards.
     async fn write(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
-        let written = self.attempt(&delivery).await?;
+        let written = self.attempt(index, &delivery).await?;
         self.breaker.succeeded();
         self.last_error = None;
         let flow = &mut self.flows[index];
