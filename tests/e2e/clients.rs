@@ -3,6 +3,7 @@
 mod api;
 mod files;
 mod lake;
+mod revoked;
 mod snippets;
 mod stream;
 

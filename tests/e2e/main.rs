@@ -20,6 +20,5 @@ mod process;
 mod programs;
 mod readme;
 mod real_data;
-mod revoked;
 mod tenants;
 mod tidy;

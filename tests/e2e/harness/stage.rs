@@ -34,9 +34,7 @@ impl Stage {
 
     /// Sends records and waits until they are conformed.
     pub async fn send(&self, records: &[Value]) {
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        let receipt = send(&self.feed, "application/x-ndjson", lines).await.unwrap();
-        assert_eq!((&receipt["records"], &receipt["refused"]), (&json!(records.len()), &json!(0)), "{receipt}");
+        send_to(&self.feed, records).await;
     }
 
     /// The body of an order of the consumer for the whole element.
@@ -56,6 +54,13 @@ impl Stage {
     pub async fn settled(&self, channel: &Channel, records: usize) -> Value {
         settled(&self.consumer, &channel.path, records).await
     }
+}
+
+/// Sends records to a feed and waits until they are conformed.
+pub async fn send_to(feed: &Channel, records: &[Value]) {
+    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let receipt = send(feed, "application/x-ndjson", lines).await.unwrap();
+    assert_eq!((&receipt["records"], &receipt["refused"]), (&json!(records.len()), &json!(0)), "{receipt}");
 }
 
 /// The order of the data-in channel; `kind` is `events` or `entity`.

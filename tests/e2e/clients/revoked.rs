@@ -3,9 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::get;
 use crate::harness::Stage;
-use crate::harness::stage::{eventually, order_in, reading};
-use crate::harness::world::{Channel, send};
+use crate::harness::stage::{eventually, order_in, reading, send_to};
+use crate::harness::world::Channel;
 
 #[tokio::test]
 async fn a_channel_gets_nothing_of_an_element_whose_grant_was_taken_back() {
@@ -25,9 +26,9 @@ async fn a_channel_gets_nothing_of_an_element_whose_grant_was_taken_back() {
     });
     let channel = stage.consumer.order("out", &order, |_| {}, async |_, _| {}).await.unwrap();
     stage.send(&[reading(1), reading(2)]).await;
-    line(&other, 101).await;
+    send_to(&other, &[reading(101)]).await;
     stage.settled(&channel, 3).await;
-    assert_eq!(get(&channel, "/readings").await.0, 200);
+    assert_eq!(get(&channel, "/readings", &[]).await.status(), 200);
 
     let grants = format!("/v1/elements/{}/grants", stage.feed.element());
     let grant = api.get(&grants).await.unwrap()["items"][0]["id"].as_str().unwrap().to_owned();
@@ -37,24 +38,24 @@ async fn a_channel_gets_nothing_of_an_element_whose_grant_was_taken_back() {
     let hidden = stage.consumer.api.send(Method::GET, &element, None, &[]).await.unwrap();
     assert_eq!(hidden.status, 404);
     eventually("the channel stops serving the element", async || {
-        (get(&channel, "/readings").await.0 == 404).then_some(())
+        (get(&channel, "/readings", &[]).await.status() == 404).then_some(())
     })
     .await;
 
     stage.send(&[reading(3), reading(4)]).await;
-    line(&other, 102).await;
+    send_to(&other, &[reading(102)]).await;
     // The statistics are those of what the channel carries.
     stage.settled(&channel, 2).await;
-    line(&other, 103).await;
+    send_to(&other, &[reading(103)]).await;
     let statistics = stage.settled(&channel, 3).await;
     let flows = statistics["flows"].as_array().unwrap();
     assert!(flows.iter().all(|flow| flow["element"] == other.element()), "{statistics:#}");
     assert_eq!(counts(&channel, "/other").await, [101, 102, 103]);
-    assert_eq!(get(&channel, "/readings").await.0, 404);
+    assert_eq!(get(&channel, "/readings", &[]).await.status(), 404);
 
     // Granted again, the channel has what it may have: all of it.
     api.post(&grants, &json!({"tenant": stage.consumer.tenant})).await.unwrap();
-    line(&stage.feed, 5).await;
+    stage.send(&[reading(5)]).await;
     stage.settled(&channel, 8).await;
     assert_eq!(counts(&channel, "/readings").await, [1, 2, 3, 4, 5]);
 }
@@ -84,25 +85,13 @@ async fn a_rotated_key_is_good_at_once_and_the_one_before_the_last_is_refused() 
     }
 }
 
-/// Sends one record of number `n` to a feed and waits until it is conformed.
-async fn line(feed: &Channel, n: usize) {
-    let receipt = send(feed, "application/x-ndjson", format!("{}\n", reading(n))).await.unwrap();
-    assert_eq!((&receipt["records"], &receipt["refused"]), (&json!(1), &json!(0)), "{receipt}");
-}
-
 /// The numbers of the rows of a table, in order.
 async fn counts(channel: &Channel, table: &str) -> Vec<i64> {
-    let (status, page) = get(channel, table).await;
-    assert_eq!(status, 200, "{page}");
+    let answer = get(channel, table, &[]).await;
+    assert_eq!(answer.status(), 200);
+    let page: Value = answer.json().await.unwrap();
     let mut counts: Vec<i64> =
         page["items"].as_array().unwrap().iter().map(|row| row["count"].as_i64().unwrap()).collect();
     counts.sort_unstable();
     counts
-}
-
-/// Status and body of a read of the channel.
-async fn get(channel: &Channel, path: &str) -> (u16, Value) {
-    let request = reqwest::Client::new().get(format!("{}{path}", channel.url()));
-    let answer = request.bearer_auth(channel.secret("channel_key")).send().await.unwrap();
-    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
 }
