@@ -45,7 +45,7 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Locked`] when another process has it; or it cannot be read.
     pub async fn open(config: LakeConfig, clock: SharedClock) -> Result<Self> {
-        tokio::task::spawn_blocking(move || {
+        let opened = tokio::task::spawn_blocking(move || {
             let lock = lock(&config.directory)?;
             let poison = Poison::new();
             let landing =
@@ -53,9 +53,11 @@ impl Lake {
             let log = Log::open(&config.directory.join("log"), &config, Arc::clone(&clock), poison.clone())?;
             let (tables, seen, fenced) = (Mutex::default(), Mutex::default(), Mutex::default());
             let inner = Inner { config, clock, landing, log, poison, tables, seen, fenced, _lock: lock };
-            Ok(Self { inner: Arc::new(inner) })
-        })
-        .await?
+            Ok::<_, LakeError>(Self { inner: Arc::new(inner) })
+        });
+        let lake = opened.await??;
+        lake.inner.fence_loss().await?;
+        Ok(lake)
     }
 
     /// Returns when a store can no longer be trusted: a sync failed, or its thread died. Both
@@ -196,6 +198,22 @@ impl Inner {
             Ok::<_, LakeError>(Arc::new(tables))
         };
         cell.get_or_try_init(open).await.map(Arc::clone)
+    }
+
+    /// A log that has lost commits gives out no offset again that one of them may have held: a
+    /// target may hold those records, and would take new ones for them (ADR 13).
+    async fn fence_loss(&self) -> Result<()> {
+        let lost = self.log.lost_records();
+        if lost == 0 {
+            return Ok(());
+        }
+        for element in self.log.elements() {
+            // What the table holds beyond the log was never lost: it is not part of the gap.
+            self.tables(element).await?;
+            let seen = self.log.head(element).saturating_add(lost);
+            self.raise(element, seen, "the log has lost commits (an older copy?)").await?;
+        }
+        self.log.settle_loss().await
     }
 
     async fn raise(&self, element: ElementId, seen: u64, why: &str) -> Result<()> {

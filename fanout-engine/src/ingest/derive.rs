@@ -122,9 +122,12 @@ impl Deriver {
                 match side {
                     Side::Payload(part) => {
                         tx.act_for(part.origin.tenant).await?;
-                        store::add_part(&mut tx, entry.element, &part, entry.committed_at).await?;
+                        let is_new = store::add_part(&mut tx, entry.element, &part, entry.committed_at).await?;
                         if part.done {
                             freed.insert((part.origin.channel, part.origin.feed), part.sequence);
+                        }
+                        if !is_new {
+                            continue;
                         }
                         let key =
                             (part.origin.tenant, part.origin.channel, part.origin.feed_name.clone(), entry.element);

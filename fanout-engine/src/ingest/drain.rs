@@ -75,6 +75,9 @@ struct Part {
     landed_at: chrono::DateTime<chrono::Utc>,
     start: usize,
     end: usize,
+    /// Ordinals `(after, through]` of the payload; its end counts as one more.
+    after: u64,
+    through: u64,
     bytes: u64,
     refused: Vec<Refused>,
     done: bool,
@@ -88,6 +91,7 @@ impl Batch {
             + chunk.refused.iter().map(|refused| refused.raw.len() as u64).sum::<u64>();
         self.rows.extend(chunk.rows);
         self.bytes += bytes;
+        let after = if self.place.sequence == payload.sequence { self.place.ordinal } else { 0 };
         self.place = Place { sequence: payload.sequence, ordinal: chunk.last, done: chunk.finished };
         self.parts.push(Part {
             receipt: payload.receipt,
@@ -95,6 +99,8 @@ impl Batch {
             landed_at: payload.landed_at,
             start,
             end: self.rows.len(),
+            after,
+            through: self.place.ordinal + u64::from(chunk.finished),
             bytes,
             refused: chunk.refused,
             done: chunk.finished,
@@ -267,6 +273,8 @@ impl Drain<'_> {
                 origin,
                 sequence: part.sequence,
                 landed_at: part.landed_at,
+                after: part.after,
+                through: part.through,
                 records,
                 unchanged: rows.len() as u64 - records,
                 refused: part.refused.len() as u64,

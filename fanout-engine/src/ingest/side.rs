@@ -36,6 +36,10 @@ pub struct PayloadPart {
     /// Its place in the landing zone.
     pub sequence: u64,
     pub landed_at: DateTime<Utc>,
+    /// It decides the records behind this ordinal.
+    pub after: u64,
+    /// The last ordinal it decides; the end of the payload counts as one more.
+    pub through: u64,
     /// Records that entered the log.
     pub records: u64,
     /// Records that changed nothing: the row was there already, or the key to delete was not.

@@ -75,20 +75,23 @@ pub async fn move_cursor(tx: &mut Tx, from: u64, to: u64) -> Result<bool, DbErro
     Ok(tx.execute(sql, args![from, to]).await? == 1)
 }
 
-/// Adds what a commit did with a payload to its receipt.
-pub async fn add_part(tx: &mut Tx, element: ElementId, part: &PayloadPart, at: DateTime<Utc>) -> Result<(), DbError> {
-    tx.execute(
+/// Adds what a commit did with a payload to its receipt. `false`: some of its records were decided
+/// before, by a commit that the log has lost since (a restored copy); nothing of it is counted again.
+pub async fn add_part(tx: &mut Tx, element: ElementId, part: &PayloadPart, at: DateTime<Utc>) -> Result<bool, DbError> {
+    let added = tx.execute(
         "INSERT INTO receipts (tenant_id, id, channel_id, element_id, feed, sequence, model_version, bytes, records,
-                               unchanged, refused, first_offset, last_offset, landed_at, conformed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                               unchanged, refused, first_offset, last_offset, landed_at, conformed_at, through)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17)
          ON CONFLICT (tenant_id, id) DO UPDATE SET
+             through = excluded.through,
              bytes = receipts.bytes + excluded.bytes,
              records = receipts.records + excluded.records,
              unchanged = receipts.unchanged + excluded.unchanged,
              refused = receipts.refused + excluded.refused,
              first_offset = coalesce(receipts.first_offset, excluded.first_offset),
              last_offset = coalesce(excluded.last_offset, receipts.last_offset),
-             conformed_at = excluded.conformed_at",
+             conformed_at = excluded.conformed_at
+         WHERE receipts.through <= $16",
         args![
             part.origin.tenant,
             part.origin.receipt,
@@ -104,11 +107,22 @@ pub async fn add_part(tx: &mut Tx, element: ElementId, part: &PayloadPart, at: D
             part.offsets.map(|(first, _)| first),
             part.offsets.map(|(_, last)| last),
             part.landed_at,
-            part.done.then_some(at)
+            part.done.then_some(at),
+            part.after,
+            part.through
         ],
+    );
+    if added.await? == 1 {
+        return Ok(true);
+    }
+    tx.execute(
+        "UPDATE receipts SET through = CASE WHEN through > $4 THEN through ELSE $4 END,
+                             conformed_at = coalesce(conformed_at, $3)
+          WHERE tenant_id = $1 AND id = $2",
+        args![part.origin.tenant, part.origin.receipt, part.done.then_some(at), part.through],
     )
     .await?;
-    Ok(())
+    Ok(false)
 }
 
 /// Keeps a refused record, once.

@@ -13,6 +13,7 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::{oneshot, watch};
 
 use super::directory::Place;
+use super::reached::Reached;
 use super::store;
 use super::topic::{Entry, KnownSchema, Memory, Topic};
 use super::types::{Appended, Fenced, Position};
@@ -49,6 +50,7 @@ pub(super) enum Change {
     Truncate { element: ElementId, below: u64 },
     Raise { element: ElementId, seen: u64 },
     RaiseSequence { seen: u64 },
+    SettleLoss,
     Remove(ElementId),
     FreeSide { up_to: u64 },
     ForgetPositions(ChannelId),
@@ -71,6 +73,7 @@ pub(super) struct Thread {
     pub(super) group_bytes: usize,
     pub(super) recent_bytes: usize,
     pub(super) next_sequence: u64,
+    pub(super) reached: Reached,
 }
 
 /// A commit written in the open transaction.
@@ -131,6 +134,7 @@ impl Thread {
         match result {
             Ok((group, now, next_sequence)) => {
                 self.next_sequence = next_sequence;
+                self.reached.note(next_sequence - 1);
                 self.publish(group, now, written);
             }
             Err(error) => {
@@ -284,6 +288,10 @@ impl Thread {
             Change::RaiseSequence { seen } => {
                 drop(tx);
                 self.next_sequence = self.next_sequence.max(seen + 1);
+            }
+            Change::SettleLoss => {
+                drop(tx);
+                self.reached.note(self.next_sequence - 1);
             }
             Change::Remove(element) => {
                 let Some((topic, sequences)) = memory.lock().topics.get(&element).map(|topic| {

@@ -4,6 +4,7 @@
 mod body;
 mod commit;
 mod directory;
+mod reached;
 mod side;
 mod store;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use self::commit::{Change, Changed, Job, Prepared, Thread};
+use self::reached::Reached;
 pub(crate) use self::topic::Pending;
 use self::topic::{Entry, KnownSchema, Memory, Topic};
 pub use self::types::{Appended, Fenced, LogExtent, NewCommit, Position, SideEntry};
@@ -33,9 +35,14 @@ use crate::sqlite::Readers;
 /// Batches above this are encoded on the blocking pool.
 const INLINE_ENCODE_BYTES: usize = 128 << 10;
 
+/// Records per commit. It bounds what a lost commit can have held.
+const MOST_RECORDS: u64 = 1 << 20;
+
 /// The logs of all elements.
 #[derive(Debug)]
 pub struct Log {
+    /// Commits that were durable once and are missing now.
+    lost: u64,
     memory: Arc<Mutex<Memory>>,
     side: watch::Sender<u64>,
     poison: Poison,
@@ -50,6 +57,8 @@ impl Log {
         let database = directory.join("log.db");
         let connection = store::open(&database)?;
         let (memory, next_sequence) = load(&connection)?;
+        let (reached, newest) = Reached::open(&directory.with_file_name("log.reached"))?;
+        let lost = newest.saturating_sub(next_sequence - 1);
         let memory = Arc::new(Mutex::new(memory));
         let side = watch::Sender::new(store::newest_side(&connection)?);
         let (theirs, flag, side_sender) = (Arc::clone(&memory), poison.clone(), side.clone());
@@ -65,10 +74,11 @@ impl Log {
                 group_bytes,
                 recent_bytes,
                 next_sequence,
+                reached,
             }
             .run();
         })?;
-        Ok(Self { memory, side, poison, readers: Readers::new(&database), limit: config.log_bytes, committer })
+        Ok(Self { lost, memory, side, poison, readers: Readers::new(&database), limit: config.log_bytes, committer })
     }
 
     /// Makes an element or a new schema version of it known; nothing happens when it is.
@@ -135,8 +145,8 @@ impl Log {
         if !fits {
             return Err(LakeError::InvalidBatch(format!("got {given}, expected {expected}")));
         }
-        if u32::try_from(commit.batch.num_rows()).is_err() {
-            return Err(LakeError::InvalidBatch("more than 2^32 records in one commit".to_owned()));
+        if commit.batch.num_rows() as u64 > MOST_RECORDS {
+            return Err(LakeError::InvalidBatch(format!("more than {MOST_RECORDS} records in one commit")));
         }
         Ok(Arc::clone(schema))
     }
@@ -330,6 +340,17 @@ impl Log {
             Changed::Fenced(fenced) => Ok(Some(fenced)),
             Changed::Done => Ok(None),
         }
+    }
+
+    /// The most records that an element can have lost since this log was last open: it was restored
+    /// from an older copy, or its tail is gone.
+    pub(crate) const fn lost_records(&self) -> u64 {
+        self.lost.saturating_mul(MOST_RECORDS)
+    }
+
+    /// Every element has been raised above what it may have lost.
+    pub(crate) async fn settle_loss(&self) -> Result<()> {
+        self.change(0, Change::SettleLoss).await.map(drop)
     }
 
     /// Makes sure that no sequence up to `seen` is given out again while the log is open.

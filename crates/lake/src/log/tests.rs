@@ -151,6 +151,46 @@ async fn a_log_shorter_than_what_was_read_goes_on_above_it_in_a_new_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_put_back_to_an_older_copy_gives_out_no_offset_of_the_lost_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = layout(ElementKind::Events);
+    let database = directory.path().join("log").join("log.db");
+    let fill = async |commits: std::ops::RangeInclusive<i64>| {
+        let lake = lake(directory.path()).await;
+        lake.register(layout.clone()).await.unwrap();
+        for count in commits {
+            append_events(&lake, &layout, count).await;
+        }
+        assert_eq!(lake.take_fenced(), []);
+    };
+    fill(1..=3).await;
+    let older = std::fs::read(&database).unwrap();
+    fill(1..=2).await;
+    assert!(!directory.path().join("log").join("log.db-wal").exists(), "a closed log is one file");
+    std::fs::write(&database, older).unwrap();
+
+    // Nobody's cursor is ahead of it: only the log itself can know.
+    for _ in 0..2 {
+        let lake = lake(directory.path()).await;
+        let fenced: Vec<_> = lake.take_fenced().iter().map(|it| (it.head, it.seen, it.epoch)).collect();
+        let lost = 2 * super::MOST_RECORDS;
+        lake.register(layout.clone()).await.unwrap();
+        match fenced.as_slice() {
+            [] => assert_eq!(lake.log().head(layout.element), 6 + lost + 1, "it is told once"),
+            fenced => {
+                assert_eq!(fenced, [(6, 6 + lost, 2)]);
+                assert_eq!(append_events(&lake, &layout, 1).await.first, 6 + lost + 1);
+            }
+        }
+        assert_tiles(&lake.log().read(layout.element, 0, usize::MAX).await.unwrap(), 0, 6);
+    }
+
+    // Half a note says nothing.
+    std::fs::write(directory.path().join("log.reached"), [0xff; 13]).unwrap();
+    assert_eq!(lake(directory.path()).await.take_fenced(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restored_log_gives_no_sequence_out_again_that_a_reader_of_side_items_has_passed() {
     let directory = tempfile::tempdir().unwrap();
     let layout = layout(ElementKind::Events);

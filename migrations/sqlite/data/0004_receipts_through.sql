@@ -1,0 +1,3 @@
+-- The last record of the payload that is counted: a commit that decides it again, because the log was
+-- put back to an older copy, counts nothing twice.
+ALTER TABLE receipts ADD COLUMN through INTEGER NOT NULL DEFAULT 0;
