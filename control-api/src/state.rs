@@ -127,8 +127,9 @@ impl ApiState {
         key.once(&self.control, &self.in_flight, owner, fingerprint, self.clock.now()).await
     }
 
-    /// Lets selections follow a change of the catalog that was just committed, then wakes the
-    /// engine. What a failure leaves undone is noted in the tables and done by the next run.
+    /// Lets selections follow a change of the catalog that was just committed, then waits until the
+    /// engine follows them: who is told that something was taken back can rely on it. What a failure
+    /// leaves undone is noted in the tables and done by the next run.
     pub(crate) async fn follow_catalog(&self) {
         let refreshed = async {
             let mut tx = self.control.platform().await?;
@@ -140,6 +141,9 @@ impl ApiState {
             tracing::warn!(%error, "failed to let selections follow the catalog; it is tried again later");
         }
         self.wake().await;
+        if let Err(error) = self.engine.follow().await {
+            tracing::warn!(%error, "the engine does not follow the catalog yet; it does so by itself");
+        }
     }
 
     /// Tells the worker and the engine that there is work. Both only wake: the work is in the

@@ -36,6 +36,9 @@ use crate::tenant_quotas::QuotaLoop;
 /// The purpose under which the key of record ids is derived from the platform's master key.
 const RECORD_ID_PURPOSE: &str = "record-id";
 
+/// How long somebody waits for the engine to follow the catalog.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(5);
+
 /// What an engine is set to.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -285,6 +288,12 @@ impl headgate_types::engine::Engine for Engine {
         self.0.wake.wake();
         self.0.deps.ingest.wake();
         Ok(())
+    }
+
+    async fn follow(&self) -> Result<(), EngineError> {
+        let passed = async { tokio::join!(self.0.runtime.passed(), self.0.deps.ingest.passed()) };
+        let late = |_| EngineError::unreachable("the engine has not come to look at the catalog; it will");
+        tokio::time::timeout(FOLLOW_WITHIN, passed).await.map(drop).map_err(late)
     }
 }
 

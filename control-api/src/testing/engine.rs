@@ -21,6 +21,8 @@ use serde_json::json;
 pub(crate) struct FakeEngine {
     /// How often it was woken.
     pub woken: AtomicUsize,
+    /// How often somebody waited until it follows the catalog.
+    pub followed: AtomicUsize,
     /// What it lists, with the tenant each belongs to.
     pub dead_letters: Mutex<Vec<(TenantId, DeadLetter)>>,
     /// Whether every call fails.
@@ -125,6 +127,11 @@ impl Engine for FakeEngine {
         found
             .map(|(_, letter)| letter.clone())
             .ok_or_else(|| EngineError::new(ErrorKind::NotFound, "not_found", "there is no such dead letter"))
+    }
+
+    async fn follow(&self) -> Result<(), EngineError> {
+        self.followed.fetch_add(1, Ordering::SeqCst);
+        self.up().await
     }
 
     async fn wake(&self) -> Result<(), EngineError> {

@@ -250,4 +250,9 @@ pub trait Engine: std::fmt::Debug + Send + Sync {
     /// Says that the desired state of channels changed. Only wakes: the work is found in the
     /// catalog's tables, and would be found without the call a little later.
     async fn wake(&self) -> Result<(), EngineError>;
+
+    /// Waits until what runs follows the catalog as it stands now: nothing is taken in, delivered or
+    /// served any more under terms that were taken back before the call. What was on its way to a
+    /// receiver already is not called back.
+    async fn follow(&self) -> Result<(), EngineError>;
 }

@@ -37,7 +37,7 @@ pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
 pub use flow::Flow;
 pub use ticks::Ticks;
-pub use worker::{Terms, Turn, Waiting, Worker};
+pub use worker::{Standing, Terms, Turn, Waiting, Worker};
 
 /// A target may hold more than is booked when the process dies in between, but never this many
 /// offsets more: what is raised goes on behind them.
@@ -98,6 +98,9 @@ pub enum DeliveryError {
     /// Usage could not be recorded.
     #[error("failed to record usage: {0}")]
     Metering(#[from] headgate_metering::MeteringError),
+    /// The terms changed before it began.
+    #[error("the channel's terms changed")]
+    Superseded,
     /// Another worker moved the books of this flow.
     #[error("the flow is being delivered elsewhere")]
     Elsewhere,

@@ -5,6 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -72,9 +73,28 @@ pub enum Waiting {
     Tick,
 }
 
+/// Whether what a worker was told still stands. It is asked again at every send (DATA-PLANE rule 22).
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The version of the channel's row that the terms were made from.
+    pub version: u64,
+    /// The newest one.
+    pub newest: Arc<AtomicU64>,
+}
+
+impl Standing {
+    /// Whether nothing newer is known.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.newest.load(Ordering::SeqCst) == self.version
+    }
+}
+
 /// What a channel is to do, as far as delivery is concerned.
 #[derive(Debug, Clone)]
 pub struct Terms {
+    /// Whether the rest still stands.
+    pub standing: Standing,
     /// Whose channel it is.
     pub tenant: TenantId,
     /// The channel.
@@ -203,6 +223,8 @@ impl Worker {
         }
         match self.advance(index).await {
             Ok(turn) => turn,
+            // Whoever drives the worker knows the new terms by now.
+            Err(DeliveryError::Superseded) => Turn::Moved,
             Err(error) => self.failed(index, &error),
         }
     }
@@ -349,6 +371,9 @@ impl Worker {
 
     /// One write, and the booking of what the target holds afterwards.
     async fn write(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
+        if !self.terms.standing.holds() {
+            return Err(DeliveryError::Superseded);
+        }
         let written = self.attempt(index, &delivery).await?;
         self.breaker.succeeded();
         self.last_error = None;

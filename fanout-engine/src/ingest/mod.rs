@@ -48,6 +48,7 @@ pub(crate) use store::erase_rows;
 use writer::Writer;
 
 use crate::error::EngineFault;
+use crate::passes::Passes;
 use crate::tenant_quotas::{Flow, TenantQuotas};
 
 /// What ingestion works with.
@@ -104,6 +105,7 @@ pub struct Ingest {
     channels: RwLock<HashMap<ChannelId, Running>>,
     writers: Mutex<HashMap<ElementId, Arc<Writer>>>,
     tasks: CancellationToken,
+    passes: Passes,
     quotas: TenantQuotas,
 }
 
@@ -129,6 +131,7 @@ impl Ingest {
             channels: RwLock::default(),
             writers: Mutex::default(),
             tasks: CancellationToken::new(),
+            passes: Passes::default(),
             quotas: TenantQuotas::default(),
         })
     }
@@ -313,6 +316,11 @@ impl Ingest {
     /// Says that the catalog changed.
     pub fn wake(&self) {
         self.changed.wake();
+    }
+
+    /// Waits until a pass that began after this call is complete.
+    pub async fn passed(&self) {
+        self.passes.passed(&self.changed).await;
     }
 
     /// Waits until a pass over the catalog is done and everything landed is conformed and derived.

@@ -55,6 +55,7 @@ impl Ingest {
     /// # Errors
     /// When the catalog cannot be read; the next pass starts over.
     pub async fn reconcile(self: &Arc<Self>) -> Result<(), EngineFault> {
+        let pass = self.passes.begin();
         let mut tx = self.parts.control.read_platform().await?;
         let heads = channels::heads(&mut tx, Some(Direction::In)).await?;
         drop(tx);
@@ -69,6 +70,7 @@ impl Ingest {
         for channel in gone {
             self.close(channel).await;
         }
+        self.passes.complete(pass);
         Ok(())
     }
 

@@ -100,4 +100,8 @@ impl Engine for Remote {
     async fn wake(&self) -> Result<(), EngineError> {
         self.ask(path::WAKE, &()).await
     }
+
+    async fn follow(&self) -> Result<(), EngineError> {
+        self.ask(path::FOLLOW, &()).await
+    }
 }

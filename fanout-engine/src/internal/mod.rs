@@ -23,6 +23,7 @@ mod path {
     pub const LIST_DEAD_LETTERS: &str = "/internal/v1/list-dead-letters";
     pub const DEAD_LETTER: &str = "/internal/v1/dead-letter";
     pub const WAKE: &str = "/internal/v1/wake";
+    pub const FOLLOW: &str = "/internal/v1/follow";
 }
 
 /// Bodies of the operations that take ids only.

@@ -39,6 +39,7 @@ pub fn router(engine: Arc<dyn Engine>, token: SecretString) -> Router {
         .route(path::LIST_DEAD_LETTERS, post(list_dead_letters))
         .route(path::DEAD_LETTER, post(dead_letter))
         .route(path::WAKE, post(wake))
+        .route(path::FOLLOW, post(follow))
         .fallback(|| async { refuse(Problem::new(ErrorKind::NotFound, "not_found", "there is no such operation")) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(move |request: Request, next: Next| authenticate(expected, request, next)))
@@ -112,4 +113,8 @@ async fn dead_letter(State(engine): State<Shared>, bytes: Bytes) -> Response {
 
 async fn wake(State(engine): State<Shared>, bytes: Bytes) -> Response {
     answer(&bytes, |(): ()| async move { engine.wake().await }).await
+}
+
+async fn follow(State(engine): State<Shared>, bytes: Bytes) -> Response {
+    answer(&bytes, |(): ()| async move { engine.follow().await }).await
 }

@@ -27,6 +27,7 @@ struct Scripted {
     tenant: TenantId,
     element: ElementId,
     wakes: AtomicU32,
+    follows: AtomicU32,
 }
 
 fn scripted() -> Scripted {
@@ -49,6 +50,7 @@ fn scripted() -> Scripted {
         tenant: TenantId::new(),
         element: ElementId::new(),
         wakes: AtomicU32::new(0),
+        follows: AtomicU32::new(0),
     }
 }
 
@@ -121,6 +123,11 @@ impl Engine for Scripted {
         self.wakes.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
+
+    async fn follow(&self) -> Result<(), EngineError> {
+        self.follows.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
 }
 
 async fn suite(engine: &dyn Engine, script: &Scripted) {
@@ -172,6 +179,9 @@ async fn suite(engine: &dyn Engine, script: &Scripted) {
     let wakes = script.wakes.load(Ordering::SeqCst);
     engine.wake().await.unwrap();
     assert_eq!(script.wakes.load(Ordering::SeqCst), wakes + 1);
+    let follows = script.follows.load(Ordering::SeqCst);
+    engine.follow().await.unwrap();
+    assert_eq!(script.follows.load(Ordering::SeqCst), follows + 1);
 }
 
 async fn served(script: Arc<Scripted>) -> url::Url {

@@ -7,7 +7,7 @@ use headgate_access::audit::{Entry, Outcome};
 use headgate_access::{Access, AccessError, PLATFORM, Principal, Scope};
 use headgate_types::{ChannelId, Coded, ErrorKind, Problem, TenantId};
 
-use super::Refusal;
+use super::{Refusal, request_id};
 
 /// How channel keys begin; anything else presented is a token.
 const KEY_PREFIX: &str = "hgk_";
@@ -53,21 +53,27 @@ pub async fn caller(
     let principal = access.verify(&credential).await?;
     let allowed = principal.require(scope).and_then(|_| principal.tenant.ok_or(AccessError::TenantRequired));
     if let Err(error) = &allowed {
-        record_denial(access, &principal, channel, error).await;
+        record_denial(access, &principal, channel, error, request_id::of(headers)).await;
     }
     allowed.map_err(Refusal::from)
 }
 
 /// Whoever is recognised and refused stands in the audit log. A failure to record is logged and does
 /// not turn the refusal into anything else.
-async fn record_denial(access: &Access, principal: &Principal, channel: ChannelId, error: &AccessError) {
+async fn record_denial(
+    access: &Access,
+    principal: &Principal,
+    channel: ChannelId,
+    error: &AccessError,
+    request_id: Option<String>,
+) {
     let entry = Entry {
         tenant: principal.tenant.unwrap_or(PLATFORM),
         actor: principal.actor(),
         action: "data.denied",
         resource: channel.to_string(),
         outcome: Outcome::Denied,
-        request_id: None,
+        request_id,
         detail: serde_json::json!({"code": error.code()}),
     };
     if let Err(error) = access.audit(entry).await {

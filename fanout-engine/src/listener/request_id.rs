@@ -1,9 +1,9 @@
 //! Every request has an id: the caller's, if it is sensible, or a new one. It is echoed in the
-//! `X-Request-Id` header and in problem documents.
+//! `X-Request-Id` header and in problem documents, and handlers find it in the request's header.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use headgate_types::problem::MEDIA_TYPE;
@@ -17,16 +17,25 @@ const MAX_LENGTH: usize = 128;
 const MAX_PROBLEM: usize = 1 << 20;
 
 /// The middleware.
-pub async fn attach(request: Request, next: Next) -> Response {
+pub async fn attach(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&X_REQUEST_ID).and_then(|value| value.to_str().ok());
     let id = given.filter(|id| acceptable(id)).map_or_else(|| RequestId::new().to_string(), str::to_owned);
     let span = tracing::info_span!("data", request_id = %id, method = %request.method(), path = request.uri().path());
+    let value = HeaderValue::from_str(&id);
+    if let Ok(value) = &value {
+        request.headers_mut().insert(X_REQUEST_ID.clone(), value.clone());
+    }
     let response = next.run(request).instrument(span).await;
     let mut response = if is_problem(&response) { with_id(response, &id).await } else { response };
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = value {
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }
     response
+}
+
+/// The id of a request that went through [`attach`].
+pub fn of(headers: &HeaderMap) -> Option<String> {
+    headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn acceptable(id: &str) -> bool {

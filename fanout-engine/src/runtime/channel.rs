@@ -2,6 +2,7 @@
 //! wanted of it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::future::select_all;
@@ -51,6 +52,7 @@ pub struct Surroundings {
 pub struct ChannelTask {
     surroundings: Surroundings,
     wanted: watch::Receiver<Arc<Wanted>>,
+    newest: Arc<AtomicU64>,
     observed: SharedObserved,
     open: Option<Open>,
     measured: Option<Instant>,
@@ -72,9 +74,10 @@ impl ChannelTask {
     pub const fn new(
         surroundings: Surroundings,
         wanted: watch::Receiver<Arc<Wanted>>,
+        newest: Arc<AtomicU64>,
         observed: SharedObserved,
     ) -> Self {
-        Self { surroundings, wanted, observed, open: None, measured: None, listening: false, cut: 0 }
+        Self { surroundings, wanted, newest, observed, open: None, measured: None, listening: false, cut: 0 }
     }
 
     /// Runs until the channel is drained, forgotten or the process stops.
@@ -172,7 +175,7 @@ impl ChannelTask {
             }
             // A pause or a new quota must not end the connections of readers.
             if open.wanted.same_resource(wanted) {
-                open.worker.retune(wanted.terms(), &wanted.timing);
+                open.worker.retune(wanted.terms(&self.newest), &wanted.timing);
                 open.wanted = Arc::clone(wanted);
                 return Ok(());
             }
@@ -212,6 +215,10 @@ impl ChannelTask {
         };
         if let Some(router) = opened.router {
             surroundings.served.mount(wanted.channel, Served { tenant: wanted.tenant, router });
+            if !wanted.terms(&self.newest).standing.holds() {
+                // Something may have been taken back since; the next round opens what is left.
+                surroundings.served.unmount(wanted.channel);
+            }
         }
         Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, worker })
     }
@@ -233,7 +240,7 @@ impl ChannelTask {
         let last_tick =
             rows.iter().filter(|row| row.key.lane == Lane::Live).filter_map(|row| row.last_delivery_at).max();
         let ticks = Ticks::new(wanted.timing.clone(), last_tick.unwrap_or(now));
-        let mut worker = Worker::new(context.clone(), wanted.terms(), Arc::clone(sink), spent, ticks);
+        let mut worker = Worker::new(context.clone(), wanted.terms(&self.newest), Arc::clone(sink), spent, ticks);
         for row in rows {
             let Some(scope) = wanted.scopes.iter().find(|scope| scope.output.element == row.key.element) else {
                 continue;

@@ -14,6 +14,7 @@ mod wanted;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headgate_catalog::channels::{self, ChannelHead};
@@ -33,6 +34,7 @@ use observed::{Observed, Reading, SharedObserved};
 use wanted::{Mode, Wanted};
 
 use crate::error::EngineFault;
+use crate::passes::Passes;
 
 /// Looks at the catalog this often even when nobody woke it.
 const POLL: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ pub struct Runtime {
     running: Mutex<HashMap<ChannelId, Running>>,
     /// Fenced elements whose owners were not told yet.
     fenced: Mutex<Vec<Fenced>>,
-    passes: watch::Sender<u64>,
+    passes: Passes,
     cuts: watch::Sender<u64>,
     tasks: CancellationToken,
 }
@@ -55,6 +57,8 @@ pub struct Runtime {
 struct Running {
     head: ChannelHead,
     wanted: watch::Sender<Arc<Wanted>>,
+    /// The version of what is wanted: the task asks for it before each delivery.
+    newest: Arc<AtomicU64>,
     observed: SharedObserved,
     written: Vec<Reading>,
     generation: u64,
@@ -73,7 +77,7 @@ impl Runtime {
             record_id_key,
             running: Mutex::default(),
             fenced: Mutex::default(),
-            passes: watch::Sender::new(0),
+            passes: Passes::default(),
             cuts,
             tasks: CancellationToken::new(),
         }
@@ -104,6 +108,7 @@ impl Runtime {
     /// # Errors
     /// When the catalog cannot be read or written; the next pass starts over.
     pub async fn reconcile(&self) -> Result<(), EngineFault> {
+        let pass = self.passes.begin();
         let mut tx = self.control.read_platform().await?;
         let heads = channels::heads(&mut tx, Some(Direction::Out)).await?;
         drop(tx);
@@ -117,7 +122,7 @@ impl Runtime {
         self.end_unlisted(&listed).await;
         self.write_observed().await?;
         self.write_fenced().await?;
-        self.passes.send_modify(|passes| *passes += 1);
+        self.passes.complete(pass);
         Ok(())
     }
 
@@ -162,6 +167,11 @@ impl Runtime {
             && !running.task.is_finished()
         {
             running.head = head;
+            if !wanted.keeps_all_of(&running.wanted.borrow()) {
+                // Nobody reads what was taken back while the task has not come to it.
+                self.surroundings.served.unmount(head.id);
+            }
+            running.newest.store(wanted.version, Ordering::SeqCst);
             running.wanted.send_replace(wanted);
             return;
         }
@@ -170,11 +180,20 @@ impl Runtime {
             tracing::error!(channel = %head.id, "a channel's task had ended; it is started again");
         }
         let observed = observed.unwrap_or_default();
+        let newest = Arc::new(AtomicU64::new(wanted.version));
         let (sender, receiver) = watch::channel(wanted);
-        let task = ChannelTask::new(self.surroundings.clone(), receiver, Arc::clone(&observed));
+        let task = ChannelTask::new(self.surroundings.clone(), receiver, Arc::clone(&newest), Arc::clone(&observed));
         let task = tokio::spawn(task.run(self.tasks.clone()));
-        let running =
-            Running { head, wanted: sender, observed, written: Vec::new(), generation: 0, degraded: false, task };
+        let running = Running {
+            head,
+            wanted: sender,
+            newest,
+            observed,
+            written: Vec::new(),
+            generation: 0,
+            degraded: false,
+            task,
+        };
         all.insert(head.id, running);
     }
 
@@ -214,16 +233,7 @@ impl Runtime {
 
     /// Waits until a pass that began after this call is complete.
     pub async fn passed(&self) {
-        let mut passes = self.passes.subscribe();
-        // The pass under way may have looked already.
-        let target = *passes.borrow_and_update() + 2;
-        while *passes.borrow_and_update() < target {
-            self.surroundings.changed.wake();
-            let changed = tokio::time::timeout(Duration::from_millis(200), passes.changed()).await;
-            if matches!(changed, Ok(Err(_))) {
-                return;
-            }
-        }
+        self.passes.passed(&self.surroundings.changed).await;
     }
 
     /// Whether no channel has anything to do until the logs grow, a tick comes or a pause ends.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use headgate_catalog::Lanes;
 use headgate_lake::ElementLayout;
@@ -11,7 +12,7 @@ use headgate_types::limits::Limits;
 use headgate_types::timing::{Quota, Timing};
 use headgate_types::{ChannelId, ElementId, TenantId};
 
-use crate::delivery::Terms;
+use crate::delivery::{Standing, Terms};
 use crate::shape::Plan;
 use crate::technology::OutputElement;
 
@@ -79,8 +80,9 @@ pub enum Mode {
 impl Wanted {
     /// What the worker goes by.
     #[must_use]
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self, newest: &Arc<AtomicU64>) -> Terms {
         Terms {
+            standing: Standing { version: self.version, newest: Arc::clone(newest) },
             tenant: self.tenant,
             channel: self.channel,
             limits: self.limits.clone(),
@@ -98,6 +100,13 @@ impl Wanted {
             timing: Some(self.timing.mode().to_owned()),
             price_key: self.price_keys.get(&element).cloned(),
         }
+    }
+
+    /// Whether `earlier` had no element, and no record of one, that is not there any more.
+    #[must_use]
+    pub fn keeps_all_of(&self, earlier: &Self) -> bool {
+        let kept = |scope: &WantedScope| self.scopes.iter().any(|now| now.plan.id() == scope.plan.id());
+        earlier.scopes.iter().all(kept)
     }
 
     /// Whether the open resource of `self` does for `other` too.

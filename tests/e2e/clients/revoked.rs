@@ -34,6 +34,7 @@ async fn a_channel_gets_nothing_of_an_element_whose_grant_was_taken_back() {
     let grant = api.get(&grants).await.unwrap()["items"][0]["id"].as_str().unwrap().to_owned();
     let gone = api.send(Method::DELETE, &format!("{grants}/{grant}"), None, &[]).await.unwrap();
     assert_eq!(gone.status, 204, "{}", gone.body);
+    assert_ne!(get(&channel, "/readings", &[]).await.status(), 200, "what is taken back is gone with the answer");
     let element = format!("/v1/elements/{}", stage.feed.element());
     let hidden = stage.consumer.api.send(Method::GET, &element, None, &[]).await.unwrap();
     assert_eq!(hidden.status, 404);

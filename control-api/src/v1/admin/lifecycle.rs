@@ -109,7 +109,6 @@ async fn run(
     let answer = once.commit(tx, Answer::ok(&tenant)).await?;
     state.access.forget();
     state.follow_catalog().await;
-    state.wake().await;
     Ok(answer)
 }
 

@@ -130,6 +130,10 @@ impl Engine for FakeEngine {
         unused()
     }
 
+    async fn follow(&self) -> Result<(), EngineError> {
+        unused()
+    }
+
     async fn wake(&self) -> Result<(), EngineError> {
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A lake with one element, and workers over it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use headgate_catalog::Lanes;
@@ -17,7 +18,7 @@ use serde_json::json;
 use super::target::Target;
 use crate::delivery::limits::PLENTY;
 use crate::delivery::store::{self, FlowRow};
-use crate::delivery::{Context, Flow, Terms, Ticks, Turn, Waiting, Worker};
+use crate::delivery::{Context, Flow, Standing, Terms, Ticks, Turn, Waiting, Worker};
 use crate::shape::testing::{Element, sensors};
 use crate::shape::{Plan, PlanCache};
 use crate::technology::{FlowKey, OutputElement, Sink};
@@ -27,6 +28,8 @@ pub struct Bench {
     pub clock: Arc<FakeClock>,
     pub tenant: TenantId,
     pub channel: ChannelId,
+    /// The version of the channel's row; workers are told version 1.
+    pub newest: Arc<AtomicU64>,
     pub element: Element,
     pub plan: Arc<Plan>,
     pub limits: Limits,
@@ -58,6 +61,7 @@ impl Bench {
             clock,
             tenant: TenantId::new(),
             channel: ChannelId::new(),
+            newest: Arc::new(AtomicU64::new(1)),
             element,
             limits: PLENTY,
             quota: None,
@@ -108,6 +112,7 @@ impl Bench {
     /// A worker as a process that just started would have it.
     pub async fn worker(&self, target: &Arc<Target>) -> Worker {
         let terms = Terms {
+            standing: Standing { version: 1, newest: Arc::clone(&self.newest) },
             tenant: self.tenant,
             channel: self.channel,
             limits: self.limits.clone(),

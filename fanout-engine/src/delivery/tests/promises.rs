@@ -372,3 +372,20 @@ async fn a_target_that_lost_its_finished_history_gets_it_again_unbilled() {
         }
     }
 }
+
+#[tokio::test]
+async fn nothing_is_sent_under_terms_that_were_taken_back() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(&db, ElementKind::Events).await;
+        bench.pin(false).await;
+        let target = Arc::new(Target::default());
+        let mut worker = bench.worker(&target).await;
+        bench.append(1..=3).await;
+        settle(&mut worker).await;
+        bench.newest.store(2, std::sync::atomic::Ordering::SeqCst);
+        bench.append([4]).await;
+        assert_eq!(worker.round().await, Turn::Moved, "it is asked again, under other terms");
+        assert_eq!(target.offsets(), [1, 2, 3], "{}", db.name);
+        assert_eq!((worker.degraded(), worker.last_error.as_deref()), (false, None));
+    }
+}
