@@ -147,7 +147,7 @@ impl QuotaLoop {
     ) -> Result<u64, EngineFault> {
         let mut tx = self.data.read_tenant(tenant).await?;
         let filter = UsageFilter { meter: Some(flow.meter()), ..UsageFilter::default() };
-        let query = UsageQuery { tenant, from, to, filter, group_by: Vec::new(), after: None, limit: 1 };
+        let query = UsageQuery { tenant: Some(tenant), from, to, filter, group_by: Vec::new(), after: None, limit: 1 };
         let cut = list_usage(&mut tx, &query).await?.first().map_or(0, |sum| sum.quantity.max(0).unsigned_abs());
         let open = match flow {
             Flow::Ingest => 0,

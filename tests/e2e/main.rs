@@ -12,6 +12,7 @@ mod clients;
 mod crash;
 mod demo;
 mod harness;
+mod isolation;
 mod kill;
 #[path = "../../xtask/src/postgres.rs"]
 mod postgres;
@@ -20,5 +21,7 @@ mod process;
 mod programs;
 mod readme;
 mod real_data;
+mod roles;
+mod sources;
 mod tenants;
 mod tidy;

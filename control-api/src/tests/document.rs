@@ -134,3 +134,28 @@ async fn the_documentation_and_health_are_served_without_a_token() {
         assert!(ui.text.contains("initOAuth") && ui.text.contains("/openapi.json"), "{}", ui.text);
     }
 }
+
+#[test]
+fn the_words_of_every_enum_are_those_on_the_wire() {
+    use headgate_access::Scope;
+    use headgate_events::EventType;
+    use headgate_metering::Meter;
+    use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Direction, Lane};
+
+    fn words<T: serde::Serialize>(all: &[T]) -> Value {
+        serde_json::to_value(all).unwrap()
+    }
+    let document = document();
+    for (name, expected) in [
+        ("ChannelState", words(ChannelState::ALL)),
+        ("ConditionStatus", words(ConditionStatus::ALL)),
+        ("ConditionType", words(ConditionType::ALL)),
+        ("Direction", words(Direction::ALL)),
+        ("Lane", words(Lane::ALL)),
+        ("EventType", words(EventType::ALL)),
+        ("Meter", words(Meter::ALL)),
+        ("Scope", words(Scope::ALL)),
+    ] {
+        assert_eq!(document["components"]["schemas"][name]["enum"], expected, "{name}");
+    }
+}

@@ -85,6 +85,7 @@ fn events_and_usage() -> OpenApiRouter<ApiState> {
         .routes(routes!(events::deliveries::recover))
         .routes(routes!(events::deliveries::test))
         .routes(routes!(usage::list::list))
+        .routes(routes!(usage::list::list_all))
         .routes(routes!(usage::invoice::preview))
         .routes(routes!(usage::export::export))
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 macro_rules! event_types {
-    ($($(#[$doc:meta])* $variant:ident = $word:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $word:tt,)*) => {
         /// What happened. The version at the end counts breaking changes of the payload.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         pub enum EventType {

@@ -50,6 +50,9 @@ pub struct Settings {
     pub engine_url: Option<String>,
 
     /// What this process does, by commas: api, worker, engine, metering [default: all]
+    ///
+    /// Several processes share a PostgreSQL and the master key (HEADGATE_MASTER_KEY, or a copy of master.key);
+    /// worker and engine run on one machine, where channels have their directories.
     #[arg(long, env = "HEADGATE_ROLES", value_name = "ROLES", value_delimiter = ',')]
     pub roles: Option<Vec<Role>>,
 
@@ -97,7 +100,7 @@ pub enum Role {
     Worker,
     /// Ingestion, the lake and fan-out.
     Engine,
-    /// Rollups of usage.
+    /// The hours that channels exist.
     Metering,
 }
 
@@ -205,6 +208,12 @@ impl Settings {
         if needs_engine && !config.has(Role::Engine) && config.engine_url.is_none() {
             bail!("the roles api and worker need the engine: run it here too, or give --engine-url");
         }
+        if needs_engine && !config.has(Role::Engine) && config.data_url.is_none() {
+            bail!("the roles api and worker tell clients where the engine takes and hands out data: give --data-url");
+        }
+        if config.has(Role::Engine) && !config.has(Role::Api) && config.control_url.is_none() {
+            bail!("the engine knows access tokens by the control API's address: give --control-url");
+        }
         if config.database_url.is_none() && config.roles.len() < Role::ALL.len() {
             bail!("roles in several processes need a database that they can share: give --database-url");
         }
@@ -272,8 +281,13 @@ mod tests {
             ..Settings::default()
         };
         assert!(api.clone().resolve().unwrap_err().to_string().contains("--engine-url"));
-        assert!(Settings { engine_url: Some("http://127.0.0.1:1".into()), ..api }.resolve().is_ok());
-        let split = Settings { roles: Some(vec![Role::Engine]), ..Settings::default() };
+        let url = || Some("http://127.0.0.1:1".to_owned());
+        let api = Settings { engine_url: url(), ..api };
+        assert!(api.clone().resolve().unwrap_err().to_string().contains("--data-url"));
+        assert!(Settings { data_url: url(), ..api.clone() }.resolve().is_ok());
+        let engine = Settings { roles: Some(vec![Role::Engine]), ..api };
+        assert!(engine.clone().resolve().unwrap_err().to_string().contains("--control-url"));
+        let split = Settings { database_url: None, control_url: url(), ..engine };
         assert!(split.resolve().unwrap_err().to_string().contains("--database-url"));
     }
 }

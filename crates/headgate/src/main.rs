@@ -86,10 +86,14 @@ async fn run_server(arguments: ServeArguments) -> Result<()> {
 /// What a person or a script that started the server needs to know.
 #[expect(clippy::print_stdout, reason = "the answer to whoever started the server")]
 fn announce(running: &serve::Running) {
-    println!("control        {}", running.control_url);
-    println!("data           {}", running.data_url);
+    let served = [("control", &running.control_url), ("data", &running.data_url)];
+    for (name, url) in served.iter().filter_map(|(name, url)| Some((name, url.as_deref()?))) {
+        println!("{name:<15}{url}");
+    }
     println!("internal       {}", running.internal_url);
-    println!("docs           {}/docs", running.control_url);
+    if let Some(control) = &running.control_url {
+        println!("docs           {control}/docs");
+    }
     if let Some((client_id, client_secret)) = &running.admin {
         println!("\nThe first administrator. The secret is shown this once:");
         println!("client_id      {client_id}");

@@ -1,5 +1,6 @@
 //! Wiring: opens the stores, starts what the roles ask for, and ends it in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +40,10 @@ const ENOUGH_FILES: u64 = 4_096;
 
 /// A running Headgate.
 pub struct Running {
-    /// Where this machine reaches the control API.
-    pub control_url: String,
-    /// Where this machine reaches the data listener.
-    pub data_url: String,
+    /// Where this machine reaches the control API, if it is served here.
+    pub control_url: Option<String>,
+    /// Where this machine reaches the data listener, if it is served here.
+    pub data_url: Option<String>,
     /// Where this machine reaches the internal listener.
     pub internal_url: String,
     /// The first administrator's id and secret, on an empty database.
@@ -107,17 +108,21 @@ pub async fn start(config: Config) -> Result<Running> {
     let clock = SystemClock::shared();
     let (control, data) = databases(&config, &directory).await?;
 
-    let control_listener = Bound::new("the control API", config.control_listen, config.tls.clone())?;
-    let data_listener = Bound::new("data", config.data_listen, config.tls.clone())?;
+    // Only what is served here is bound: another process of this machine may serve the rest.
+    let bind =
+        |role, name, address| config.has(role).then(|| Bound::new(name, address, config.tls.clone())).transpose();
+    let control_listener = bind(Role::Api, "the control API", config.control_listen)?;
+    let data_listener = bind(Role::Engine, "data", config.data_listen)?;
     let internal_listener = Bound::new("the internal API", config.internal_listen, None)?;
-    let (control_url, data_url, internal_url) =
-        (control_listener.url()?, data_listener.url()?, internal_listener.url()?);
-    let public = |configured: &Option<String>, local: &str| -> Result<Url> {
-        let text = configured.as_deref().unwrap_or(local);
+    let control_url = control_listener.as_ref().map(Bound::url).transpose()?;
+    let data_url = data_listener.as_ref().map(Bound::url).transpose()?;
+    let internal_url = internal_listener.url()?;
+    let public = |configured: &Option<String>, local: &Option<String>, address: SocketAddr| -> Result<Url> {
+        let text = configured.clone().or_else(|| local.clone()).unwrap_or_else(|| format!("http://{address}"));
         text.parse().with_context(|| format!("{text} is not a URL"))
     };
-    let (public_control, public_data) =
-        (public(&config.control_url, &control_url)?, public(&config.data_url, &data_url)?);
+    let public_control = public(&config.control_url, &control_url, config.control_listen)?;
+    let public_data = public(&config.data_url, &data_url, config.data_listen)?;
 
     let access = access(&directory, &control, &clock, &public_control, config.token_seconds).await?;
     let mut tx = control.platform().await?;
@@ -144,7 +149,8 @@ pub async fn start(config: Config) -> Result<Running> {
         .route("/metrics", get(move || std::future::ready(metrics.render())));
 
     let mut local = None;
-    let engine: Arc<dyn headgate_types::engine::Engine> = if config.has(Role::Engine) {
+    // Only control API and worker speak to an engine elsewhere, and the configuration made sure of it.
+    let engine: Option<Arc<dyn headgate_types::engine::Engine>> = if let Some(data_listener) = data_listener {
         let lake_config = LakeConfig::new(directory.folder("lake")?);
         let lake = Lake::open(lake_config, Arc::clone(&clock)).await.context("failed to open the lake")?;
         let ingest = Ingest::new(IngestParts {
@@ -198,21 +204,23 @@ pub async fn start(config: Config) -> Result<Running> {
         local = Some(engine.clone());
         let engine: Arc<dyn headgate_types::engine::Engine> = Arc::new(engine);
         internal_router = internal_router.merge(internal::router(Arc::clone(&engine), internal_token));
-        engine
+        Some(engine)
     } else {
-        let url = config.engine_url.as_deref().context("no engine URL")?;
-        Arc::new(internal::Remote::new(url.parse()?, internal_token)?)
+        let remote = |url: &String| anyhow::Ok(internal::Remote::new(url.parse()?, internal_token)?);
+        config.engine_url.as_ref().map(remote).transpose()?.map(|remote| Arc::new(remote) as _)
     };
     tasks.spawn(internal_listener.serve(internal_router, shutdown.clone()));
 
     let orders = Signal::default();
-    if config.has(Role::Worker) {
+    if config.has(Role::Worker)
+        && let Some(engine) = engine.clone()
+    {
         let worker = Worker::new(WorkerParts {
             control: control.clone(),
             clock: Arc::clone(&clock),
             access: access.clone(),
             events: events.clone(),
-            engine: Arc::clone(&engine),
+            engine,
             driver: Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?),
             profiles: Arc::clone(&profiles),
             signal: orders.clone(),
@@ -247,7 +255,7 @@ pub async fn start(config: Config) -> Result<Running> {
             Ok(())
         });
     }
-    if config.has(Role::Api) {
+    if let Some((control_listener, engine)) = control_listener.zip(engine) {
         let state = ApiState::new(ApiParts {
             control: control.clone(),
             data: data.clone(),

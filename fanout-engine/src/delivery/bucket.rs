@@ -8,6 +8,10 @@ use tokio::time::Instant;
 /// Seconds' worth of tokens that gather while nothing moves.
 const BURST_SECONDS: f64 = 10.0;
 
+/// Seconds' worth of tokens that must be there before anything moves: a channel at its rate moves
+/// ten times a second, not a few records at a time as they become affordable.
+const QUANTUM_SECONDS: f64 = 0.1;
+
 /// One bucket. It may be overdrawn by one record: a record larger than the burst still passes, and
 /// the debt delays what comes after it.
 #[derive(Debug)]
@@ -31,9 +35,11 @@ impl Bucket {
         self.filled = now;
     }
 
-    /// How long until the bucket is out of debt.
+    /// How long until the bucket is out of debt and worth a move.
     fn wait(&self) -> Duration {
-        if self.tokens > 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.per_second + 0.001) }
+        let missing = QUANTUM_SECONDS - self.tokens / self.per_second;
+        // A rounding error must not leave a wait of nothing.
+        if missing <= 1e-6 { Duration::ZERO } else { Duration::from_secs_f64(missing + 0.001) }
     }
 
     fn resize(&mut self, per_second: u64, now: Instant) {
@@ -110,11 +116,14 @@ mod tests {
         let mut throttle = Throttle::new(&limits(100, 1_000_000), start);
         throttle.take(1_000, 10);
         assert!(throttle.wait(start) > Duration::ZERO);
-        assert_eq!(throttle.wait(start + Duration::from_millis(20)), Duration::ZERO);
-        assert_eq!(throttle.fitting([10; 5_000].into_iter()), 2);
+        let wait = throttle.wait(start + Duration::from_millis(20));
+        assert!((80..=82).contains(&wait.as_millis()), "a few records are not worth a move: {wait:?}");
+        let later = start + Duration::from_millis(20) + wait;
+        assert_eq!(throttle.wait(later), Duration::ZERO);
+        assert_eq!(throttle.fitting([10; 5_000].into_iter()), 10);
         // What passed all the same is paid for afterwards.
         throttle.take(10_000, 10);
-        let wait = throttle.wait(start + Duration::from_millis(20));
+        let wait = throttle.wait(later);
         assert!((99..=101).contains(&wait.as_secs()), "{wait:?}");
     }
 

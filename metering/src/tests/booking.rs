@@ -10,7 +10,7 @@ use crate::{MeteringError, UsageSum};
 
 fn january(flow: &Flow, group_by: Vec<GroupBy>) -> UsageQuery {
     UsageQuery {
-        tenant: flow.tenant,
+        tenant: Some(flow.tenant),
         from: at("2026-01-01T00:00:00Z"),
         to: at("2026-02-01T00:00:00Z"),
         filter: UsageFilter::default(),
@@ -107,7 +107,7 @@ async fn usage_is_read_by_period_and_group_and_page() {
         assert_eq!(by_all.len(), 5, "{}", db.name);
         assert_eq!((by_all[0].day, by_all[0].channel), (Some(at("2026-01-02T00:00:00Z")), None));
         assert_eq!((by_all[1].channel, by_all[1].element), (Some(flow.channel), Some(flow.element)));
-        for group_by in [all, vec![GroupBy::Channel], Vec::new()] {
+        for group_by in [all, vec![GroupBy::Tenant, GroupBy::Channel], vec![GroupBy::Channel], Vec::new()] {
             let whole = list_usage(&mut tx, &january(&flow, group_by.clone())).await.unwrap();
             let mut paged = Vec::new();
             loop {
@@ -177,7 +177,7 @@ async fn the_hours_of_a_channel_are_booked_once_each_from_first_active_to_delete
         channel.until = Some(at("2026-01-01T12:15:00Z"));
         assert_eq!(book(&channel, "2026-01-01T13:00:00Z").await, 1);
         assert_eq!(book(&channel, "2026-01-09T13:00:00Z").await, 0);
-        let query = UsageQuery { tenant: flow.tenant, ..january(&flow, vec![GroupBy::Channel]) };
+        let query = UsageQuery { tenant: Some(flow.tenant), ..january(&flow, vec![GroupBy::Channel]) };
         let sums = list_usage(&mut tx, &query).await.unwrap();
         assert_eq!((sums[0].quantity, sums[0].records), (1_800 + 3_600 + 900, 3), "{}", db.name);
     }

@@ -15,7 +15,7 @@ async fn a_foreign_tenant_reads_no_usage() {
         let (from, to) = (at("2026-01-01T00:00:00Z"), at("2026-03-01T00:00:00Z"));
         let filter = UsageFilter { channel: Some(flow.channel), ..UsageFilter::default() };
         let query = UsageQuery {
-            tenant: thief,
+            tenant: Some(thief),
             from,
             to,
             filter: filter.clone(),

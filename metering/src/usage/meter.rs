@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 macro_rules! meters {
-    ($($(#[$doc:meta])* $variant:ident = $word:literal in $unit:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $word:tt in $unit:tt,)*) => {
         /// What is counted. Quantities are whole numbers of the base unit.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         pub enum Meter {

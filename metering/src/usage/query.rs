@@ -16,6 +16,8 @@ use crate::error::MeteringError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupBy {
+    /// The tenant.
+    Tenant,
     /// The day, UTC.
     Day,
     /// The channel.
@@ -38,8 +40,8 @@ pub struct UsageFilter {
 /// Which sums to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageQuery {
-    /// Whose.
-    pub tenant: TenantId,
+    /// Whose; every tenant's, for the platform.
+    pub tenant: Option<TenantId>,
     /// The first day.
     pub from: DateTime<Utc>,
     /// The day after the last; both at midnight UTC.
@@ -57,6 +59,9 @@ pub struct UsageQuery {
 /// A sum of usage; what it was not grouped by is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageSum {
+    /// The tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
     /// The day, at midnight UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<DateTime<Utc>>,
@@ -74,7 +79,7 @@ pub struct UsageSum {
     pub records: u64,
 }
 
-/// Sums of usage by day, meter, channel and element, in that order.
+/// Sums of usage by tenant, day, meter, channel and element, in that order.
 ///
 /// # Errors
 /// `Refused` when the period does not begin and end at midnight UTC, or is empty.
@@ -91,15 +96,17 @@ pub async fn list_usage(tx: &mut Tx, query: &UsageQuery) -> Result<Vec<UsageSum>
     MeteringError::unless_empty("period", errors)?;
 
     // What is not grouped by is a constant, so that one order of keys serves every grouping.
-    let mut arguments = args![query.tenant, query.from, query.to, DateTime::<Utc>::UNIX_EPOCH, Uuid::nil()];
+    let mut arguments = args![query.from, query.to, DateTime::<Utc>::UNIX_EPOCH, Uuid::nil()];
     let by = |group: GroupBy| query.group_by.contains(&group);
-    let day = if by(GroupBy::Day) { "day" } else { "$4" };
-    let channel = if by(GroupBy::Channel) { "channel_id" } else { "$5" };
-    let element = if by(GroupBy::Element) { "element_id" } else { "$5" };
+    let tenant = if by(GroupBy::Tenant) { "tenant_id" } else { "$4" };
+    let day = if by(GroupBy::Day) { "day" } else { "$3" };
+    let channel = if by(GroupBy::Channel) { "channel_id" } else { "$4" };
+    let element = if by(GroupBy::Element) { "element_id" } else { "$4" };
     let grouped: Vec<_> =
-        [day, "meter", channel, element].into_iter().filter(|column| !column.starts_with('$')).collect();
-    let mut conditions = vec!["tenant_id = $1 AND day >= $2 AND day < $3".to_owned()];
-    for (column, value) in filter_values(&query.filter) {
+        [tenant, day, "meter", channel, element].into_iter().filter(|column| !column.starts_with('$')).collect();
+    let mut conditions = vec!["day >= $1 AND day < $2".to_owned()];
+    let whose = query.tenant.map(|tenant| ("tenant_id", tenant.into()));
+    for (column, value) in whose.into_iter().chain(filter_values(&query.filter)) {
         arguments.push(value);
         conditions.push(format!("{column} = ${}", arguments.len()));
     }
@@ -107,25 +114,28 @@ pub async fn list_usage(tx: &mut Tx, query: &UsageQuery) -> Result<Vec<UsageSum>
     if let Some(key) = &query.after {
         let first = arguments.len() + 1;
         arguments.extend(args![
+            key.tenant.map_or_else(Uuid::nil, Into::into),
             key.day.unwrap_or(DateTime::<Utc>::UNIX_EPOCH),
             key.meter.as_str(),
             key.channel.map_or_else(Uuid::nil, Into::into),
             key.element.map_or_else(Uuid::nil, Into::into)
         ]);
         after = format!(
-            "WHERE (day, meter, channel_id, element_id) > (${first}, ${}, ${}, ${})",
+            "WHERE (tenant_id, day, meter, channel_id, element_id) > (${first}, ${}, ${}, ${}, ${})",
             first + 1,
             first + 2,
-            first + 3
+            first + 3,
+            first + 4
         );
     }
     arguments.push(query.limit.into());
     let sql = format!(
-        "SELECT day, meter, channel_id, element_id, quantity, records FROM (
-           SELECT {} AS day, meter, {} AS channel_id, {} AS element_id,
+        "SELECT tenant_id, day, meter, channel_id, element_id, quantity, records FROM (
+           SELECT {} AS tenant_id, {} AS day, meter, {} AS channel_id, {} AS element_id,
                   CAST(SUM(quantity) AS BIGINT) AS quantity, CAST(SUM(records) AS BIGINT) AS records
            FROM usage_rollups WHERE {} GROUP BY {}
-         ) AS sums {after} ORDER BY day, meter, channel_id, element_id LIMIT ${}",
+         ) AS sums {after} ORDER BY tenant_id, day, meter, channel_id, element_id LIMIT ${}",
+        tenant,
         day,
         channel,
         element,
@@ -137,6 +147,7 @@ pub async fn list_usage(tx: &mut Tx, query: &UsageQuery) -> Result<Vec<UsageSum>
     rows.into_iter()
         .map(|row| {
             Ok(UsageSum {
+                tenant: Some(row.tenant_id).filter(|id| !id.is_nil()).map(Into::into),
                 day: by(GroupBy::Day).then_some(row.day),
                 meter: row.meter.parse().map_err(|error| MeteringError::corrupt("usage_rollups", error))?,
                 channel: Some(row.channel_id).filter(|id| !id.is_nil()).map(Into::into),

@@ -169,6 +169,7 @@ pub(super) async fn insert_conflict(
 
 #[derive(sqlx::FromRow)]
 pub(super) struct SumRow {
+    pub(super) tenant_id: Uuid,
     pub(super) day: DateTime<Utc>,
     pub(super) meter: String,
     pub(super) channel_id: Uuid,

@@ -11,7 +11,8 @@ use serde_json::Value;
 pub struct ApiClient {
     http: reqwest::Client,
     base: String,
-    token: String,
+    /// The access token.
+    pub token: String,
 }
 
 /// An answer of the control API.

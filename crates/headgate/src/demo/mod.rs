@@ -46,7 +46,9 @@ pub async fn run(arguments: DemoArguments) -> Result<()> {
     };
     let running = serve::start(settings.resolve()?).await?;
     let mut stop = StopSignals::listen()?;
-    say(&format!("Headgate is running: control API {}, data {}", running.control_url, running.data_url));
+    for (name, url) in [("control API", &running.control_url), ("data", &running.data_url)] {
+        say(&format!("Headgate is running: {name} at {}", url.as_deref().unwrap_or_default()));
+    }
     let played = tokio::select! {
         played = play(&arguments, &running) => played,
         () = stop.first() => Err(anyhow!("interrupted")),
@@ -72,9 +74,10 @@ async fn play(arguments: &DemoArguments, running: &Running) -> Result<Report> {
     let rows = input.lines.len();
     let (client_id, client_secret) =
         running.admin.as_ref().context("a fresh data directory prints an admin credential")?;
-    let admin = ApiClient::sign_in(&running.control_url, client_id, client_secret).await?;
-    let provider = Organisation::create(&admin, &running.control_url, "Riverside Sensors").await?;
-    let consumer = Organisation::create(&admin, &running.control_url, "Harbour Analytics").await?;
+    let control = running.control_url.as_deref().context("a demo runs every role")?;
+    let admin = ApiClient::sign_in(control, client_id, client_secret).await?;
+    let provider = Organisation::create(&admin, control, "Riverside Sensors").await?;
+    let consumer = Organisation::create(&admin, control, "Harbour Analytics").await?;
     say("Two tenants: Riverside Sensors provides, Harbour Analytics consumes.");
 
     let (feed, schema) = open_feed(&provider, &input).await?;
@@ -188,7 +191,7 @@ fn print_report(report: &Report, channels: &[Channel], plans: &[ChannelPlan], ru
             _ => {}
         }
     }
-    say(&format!("  open {}/docs", running.control_url));
+    say(&format!("  open {}/docs", running.control_url.as_deref().unwrap_or_default()));
     if let Some((client_id, client_secret)) = &running.admin {
         say(&format!("    and authorize as the administrator {client_id} with {client_secret}"));
     }
