@@ -25,6 +25,7 @@ fn routed() -> OpenApiRouter<ApiState> {
         .merge(v1::routes())
         .routes(routes!(service::livez))
         .routes(routes!(service::readyz))
+        .routes(routes!(service::asyncapi))
         .routes(routes!(error_pages::list))
         .routes(routes!(error_pages::get))
 }

@@ -44,6 +44,13 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<Response, Ap
     Ok(axum::Json(Health { status: "ok" }).into_response())
 }
 
+/// What a program hears of, and where: the AsyncAPI 3.0 document of events.
+#[utoipa::path(get, path = "/asyncapi.json", operation_id = "get_asyncapi", tag = "service",
+    responses((status = 200, description = "The document", body = Object)))]
+pub(crate) async fn asyncapi(State(state): State<ApiState>) -> axum::Json<serde_json::Value> {
+    axum::Json(state.config.asyncapi.clone())
+}
+
 /// Swagger UI at `/docs`, over the document at `/openapi.json`.
 pub(crate) fn docs(document: utoipa::openapi::OpenApi) -> SwaggerUi {
     let authorize = oauth::Config::new()

@@ -31,6 +31,8 @@ pub struct ApiConfig {
     pub page_token_key: [u8; 32],
     /// Rate limits.
     pub rate_limits: RateLimits,
+    /// The AsyncAPI document of the events of all crates.
+    pub asyncapi: serde_json::Value,
 }
 
 /// What the binary hands over.

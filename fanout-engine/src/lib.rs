@@ -16,6 +16,7 @@ pub mod delivery;
 mod engine;
 mod erasure;
 mod error;
+mod events;
 pub mod ingest;
 pub mod internal;
 pub mod listener;
@@ -30,4 +31,5 @@ pub mod units;
 
 pub use engine::{Engine, EngineConfig, EngineDeps, books};
 pub use error::EngineFault;
+pub use events::events;
 pub use tenant_quotas::TenantQuotas;

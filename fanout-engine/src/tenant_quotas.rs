@@ -11,17 +11,17 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use headgate_access::tenants::{self, Tenant};
 use headgate_database::Db;
-use headgate_events::{EventType, NewEvent};
+use headgate_events::NewEvent;
 use headgate_metering::{Meter, UsageFilter, UsageQuery, list_usage};
 use headgate_types::timing::QuotaPeriod;
 use headgate_types::{EventId, SharedClock, TenantId};
 use parking_lot::{Mutex, RwLock};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::store;
 use crate::error::EngineFault;
+use crate::events::UsageThreshold;
 use crate::passes;
 
 /// How often usage is added up; also the longest wait before a held channel looks again.
@@ -170,11 +170,14 @@ impl QuotaLoop {
             if !reached || self.told.lock().contains(&id) {
                 continue;
             }
-            let data = json!({
-                "quota": flow.as_str(), "month": month.format("%Y-%m").to_string(), "percent": percent,
-                "used_bytes": used, "limit_bytes": limit,
-            });
-            let event = NewEvent::new(tenant, EventType::UsageThreshold, tenant, data).with_id(id);
+            let data = UsageThreshold {
+                quota: flow.as_str().to_owned(),
+                month: month.format("%Y-%m").to_string(),
+                percent,
+                used_bytes: used,
+                limit_bytes: limit,
+            };
+            let event = NewEvent::new(tenant, tenant, &data).with_id(id);
             let mut tx = self.control.platform().await?;
             tx.act_for(tenant).await?;
             headgate_events::emit(&mut tx, &self.clock, event).await?;

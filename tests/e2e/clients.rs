@@ -34,7 +34,7 @@ async fn text(channel: &Channel, path: &str, headers: &[(&str, &str)]) -> (Statu
 
 /// Runs a script in the Python that has the readers, with arguments; returns the JSON it prints.
 /// `None` where there is no such Python.
-fn python(script: &str, arguments: &[&Path]) -> Option<Value> {
+pub fn python(script: &str, arguments: &[&Path]) -> Option<Value> {
     let Ok(python) = std::env::var("HEADGATE_TEST_PYTHON") else {
         eprintln!("skipped: HEADGATE_TEST_PYTHON is not set");
         return None;

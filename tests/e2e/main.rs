@@ -11,6 +11,7 @@ mod browser;
 mod clients;
 mod crash;
 mod demo;
+mod events;
 mod harness;
 mod isolation;
 mod kill;

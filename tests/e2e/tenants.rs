@@ -82,6 +82,9 @@ async fn tenants(database: Database) {
     admin.post(&format!("{tenant}/resume"), &json!({})).await.unwrap();
     until(async || (post(&feed).await.0 == 202).then_some(())).await;
 
+    let told = crate::events::validated(&platform.control, &farm).await;
+    assert!(["channel.suspended.v1", "usage.threshold.v1"].iter().all(|wanted| told.contains(*wanted)), "{told:?}");
+
     // What was revealed stands nowhere: not in a log, an event, a remembered answer or a table.
     for secret in [feed.secret("channel_key"), out.secret("channel_key"), &platform.admin.1] {
         assert!(secret.len() > 20);

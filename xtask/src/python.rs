@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::programs;
 
 /// Pinned, because a test that passes must pass tomorrow.
-const REQUIREMENTS: &str = "deltalake==1.6.6\npolars==2.1.0\npyarrow==26.0.1\nduckdb==1.5.5\nduckdb-extension-delta==1.5.5\nduckdb-extension-httpfs==1.5.5\n";
+const REQUIREMENTS: &str = "deltalake==1.6.6\npolars==2.1.0\npyarrow==26.0.1\nduckdb==1.5.5\nduckdb-extension-delta==1.5.5\nduckdb-extension-httpfs==1.5.5\njsonschema==4.25.1\n";
 
 /// The interpreter of the environment.
 pub fn interpreter() -> Result<PathBuf> {

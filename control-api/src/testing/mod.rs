@@ -169,6 +169,7 @@ impl TestApi {
             config: ApiConfig {
                 data_url: "http://127.0.0.1:7171/".parse().unwrap(),
                 page_token_key: [9; 32],
+                asyncapi: serde_json::json!({"asyncapi": "3.0.0"}),
                 rate_limits,
             },
         });

@@ -9,7 +9,7 @@ use crate::testing::{TestApi, TestTenant};
 
 async fn emitted(api: &TestApi, tenant: &TestTenant, event_type: EventType) {
     let mut tx = api.db.control.tenant(tenant.id).await.unwrap();
-    let new = NewEvent::new(tenant.id, event_type, "ch_1", json!({"n": 1}));
+    let new = NewEvent { tenant: tenant.id, event_type, subject: "ch_1".to_owned(), data: json!({"n": 1}), id: None };
     emit(&mut tx, &api.state.clock, new).await.unwrap();
     tx.commit().await.unwrap();
     api.state.events.announce();

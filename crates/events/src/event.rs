@@ -6,8 +6,10 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use headgate_types::{EventId, TenantId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
+
+use crate::described::EventData;
 
 macro_rules! event_types {
     ($($(#[$doc:meta])* $variant:ident = $word:tt,)*) => {
@@ -60,8 +62,6 @@ event_types! {
     CredentialRotated = "io.headgate.credential.rotated.v1",
     /// Records were refused because they do not fit; rate-limited, with counts.
     SchemaMismatch = "io.headgate.schema.mismatch.v1",
-    /// An element has a new schema version.
-    SchemaChanged = "io.headgate.schema.changed.v1",
     /// The model or filter of a channel no longer fits what it may see of an element.
     SchemaIncompatible = "io.headgate.schema.incompatible.v1",
     /// A channel falls behind or its target refuses.
@@ -100,8 +100,8 @@ pub struct NewEvent {
 impl NewEvent {
     /// An event with a new id.
     #[must_use]
-    pub fn new(tenant: TenantId, event_type: EventType, subject: impl ToString, data: Value) -> Self {
-        Self { tenant, event_type, subject: subject.to_string(), data, id: None }
+    pub fn new<D: EventData>(tenant: TenantId, subject: impl ToString, data: &D) -> Self {
+        Self { tenant, event_type: D::TYPE, subject: subject.to_string(), data: json!(data), id: None }
     }
 
     /// The same event under an id that makes it happen once.

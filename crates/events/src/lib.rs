@@ -3,11 +3,12 @@
 //!
 //! Called by whoever changes something a tenant wants to hear of ([`emit`]), by the control API
 //! (lists, feed, endpoints) and by the binary, which runs the [`Sender`]. It never knows who emits
-//! or why: a payload is JSON.
+//! or why: a payload is a type of whoever emits it.
 //!
 //! After committing a transaction that emitted, call [`Events::announce`]; without it readers and
 //! the sender find the event by looking again, a second later.
 
+mod described;
 pub mod endpoints;
 mod error;
 mod event;
@@ -26,11 +27,12 @@ use headgate_database::Db;
 use headgate_types::SharedClock;
 use tokio::sync::watch;
 
+pub use described::{Described, EventData, asyncapi};
 pub use endpoints::{Attempt, Delivery, DeliveryState, Endpoint, EndpointPatch, EndpointState, NewEndpoint};
 pub use error::EventsError;
 pub use event::{CloudEvent, Event, EventType, NewEvent};
 pub use outbox::{emit, get, head, list};
-pub use sender::Sender;
+pub use sender::{EndpointDisabled, Sender, events};
 
 /// Reads, watches and sends events. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -57,6 +57,12 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Prints the AsyncAPI document of the events
+    Asyncapi {
+        /// Writes it there instead
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Usage and bills
     #[command(subcommand)]
     Usage(UsageCommand),

@@ -59,6 +59,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::Migrate(arguments) => maintenance::migrate(arguments.settings()?.resolve()?).await,
         Command::Openapi { output } => maintenance::openapi(output.as_deref()),
+        Command::Asyncapi { output } => maintenance::asyncapi(output.as_deref()),
         Command::Usage(UsageCommand::Reconcile(arguments)) => {
             maintenance::reconcile(arguments.settings()?.resolve()?).await
         }

@@ -24,7 +24,15 @@ pub async fn migrate(config: Config) -> Result<()> {
 
 /// `headgate openapi`.
 pub fn openapi(output: Option<&Path>) -> Result<()> {
-    let document = headgate_control_api::openapi_json();
+    write(&headgate_control_api::openapi_json(), output)
+}
+
+/// `headgate asyncapi`.
+pub fn asyncapi(output: Option<&Path>) -> Result<()> {
+    write(&format!("{:#}\n", serve::asyncapi()), output)
+}
+
+fn write(document: &str, output: Option<&Path>) -> Result<()> {
     match output {
         Some(file) => std::fs::write(file, document).with_context(|| format!("failed to write {}", file.display())),
         None => {
@@ -77,4 +85,39 @@ pub async fn verify_audit(config: Config) -> Result<()> {
 #[expect(clippy::print_stdout, reason = "the answer of a command")]
 fn say(text: &str) {
     println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use headgate_events::EventType;
+
+    use super::*;
+
+    #[test]
+    fn the_asyncapi_document_in_the_repository_is_the_one_generated_and_tells_every_event_once() {
+        let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../..");
+        let file = root.join("openapi/asyncapi.json");
+        let written = tempfile::NamedTempFile::new().unwrap();
+        asyncapi(Some(written.path())).unwrap();
+        let text = std::fs::read_to_string(written.path()).unwrap();
+        if std::env::var_os("HEADGATE_BLESS").is_some() {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(found == text, "openapi/asyncapi.json is out of date; run with HEADGATE_BLESS=1");
+
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let messages = document["components"]["messages"].as_object().unwrap().values();
+        let mut told: Vec<EventType> =
+            messages.map(|message| serde_json::from_value(message["name"].clone()).unwrap()).collect();
+        told.sort_unstable();
+        assert_eq!(told, EventType::ALL);
+        // Whatever is referred to is there.
+        for reference in text.split("\"$ref\": \"#").skip(1) {
+            let pointer = &reference[..reference.find('"').unwrap()];
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+    }
 }

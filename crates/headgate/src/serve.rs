@@ -89,6 +89,12 @@ pub async fn access(
     Access::open(control.clone(), Arc::clone(clock), access_config).await.context("failed to open the signing keys")
 }
 
+/// The AsyncAPI document: the events of every crate that has any.
+pub fn asyncapi() -> serde_json::Value {
+    let events = [headgate_provisioning::events(), headgate_fanout_engine::events(), headgate_events::events()];
+    headgate_events::asyncapi(&events.concat())
+}
+
 /// Raises the soft limit of open files to the hard one: every channel keeps a few open, and the
 /// usual soft limit of 1,024 would end at some two hundred channels.
 fn raise_open_files() {
@@ -270,6 +276,7 @@ pub async fn start(config: Config) -> Result<Running> {
                 data_url: public_data,
                 page_token_key: *access.derive_key("page tokens"),
                 rate_limits: RateLimits::default(),
+                asyncapi: asyncapi(),
             },
         });
         let (router, _) = headgate_control_api::router(state.clone());

@@ -25,6 +25,7 @@ mod suspend;
 mod tests;
 pub mod worker;
 
+pub use announce::events;
 pub use driver::embedded::EmbeddedDriver;
 pub use driver::{Driver, DriverError};
 pub use endpoint::{ChannelEndpoint, ChannelStream};

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headgate_database::Db;
-use headgate_events::{EventType, Events, NewEvent};
+use headgate_events::{Events, NewEvent};
 use headgate_lake::{Lake, SideEntry};
 use headgate_metering::{Dims, Meter, RecordKind, UsageRecord};
 use headgate_types::{ChannelId, ElementId, FeedId, SharedClock, TenantId};
 use parking_lot::Mutex;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::IngestParts;
@@ -20,6 +19,7 @@ use super::drain::Place;
 use super::side::{PayloadPart, Refusal, Side};
 use super::store;
 use crate::error::EngineFault;
+use crate::events::{RefusedRecord, SchemaMismatch};
 
 /// Entries taken at once.
 const ENTRIES: usize = 256;
@@ -201,20 +201,17 @@ impl Deriver {
         for (count, element, refusal) in due {
             let mut tx = self.control.platform().await?;
             tx.act_for(refusal.origin.tenant).await?;
-            let event = NewEvent {
-                tenant: refusal.origin.tenant,
-                event_type: EventType::SchemaMismatch,
-                subject: refusal.origin.channel.to_string(),
-                data: json!({
-                    "channel": refusal.origin.channel, "feed": refusal.origin.feed_name, "element": element,
-                    "refused": count,
-                    "newest": {
-                        "dead_letter": refusal.id(), "receipt": refusal.origin.receipt, "ordinal": refusal.ordinal,
-                        "code": refusal.code, "reason": refusal.reason, "field_path": refusal.field_path,
-                    },
-                }),
-                id: None,
+            let newest = RefusedRecord {
+                dead_letter: refusal.id(),
+                receipt: refusal.origin.receipt,
+                ordinal: refusal.ordinal,
+                code: refusal.code,
+                reason: refusal.reason,
+                field_path: refusal.field_path,
             };
+            let (channel, feed) = (refusal.origin.channel, refusal.origin.feed_name);
+            let data = SchemaMismatch { channel, feed, element, refused: count, newest };
+            let event = NewEvent::new(refusal.origin.tenant, channel, &data);
             headgate_events::emit(&mut tx, &self.clock, event).await?;
             tx.commit().await?;
             self.events.announce();

@@ -2,13 +2,13 @@
 
 use headgate_catalog::channels::{self, ChannelHead, NewCondition};
 use headgate_catalog::elements;
-use headgate_events::{EventType, NewEvent};
+use headgate_events::NewEvent;
 use headgate_types::channel::{ConditionStatus, ConditionType};
-use serde_json::json;
 
 use super::Runtime;
 use super::observed::Reading;
 use crate::error::EngineFault;
+use crate::events::{DeliveryDegraded, ElementFenced, SchemaIncompatible};
 
 /// What changed of one channel since it was last written.
 struct News {
@@ -56,11 +56,9 @@ impl Runtime {
             // An element that was removed has nobody to be told.
             if let Some(element) = elements::find(&mut tx, fenced.element).await? {
                 tx.act_for(element.owner).await?;
-                let data = json!({
-                    "element": fenced.element, "name": element.name, "head": fenced.head, "seen": fenced.seen,
-                    "epoch": fenced.epoch,
-                });
-                let event = NewEvent::new(element.owner, EventType::ElementFenced, fenced.element, data);
+                let headgate_lake::Fenced { head, seen, epoch, .. } = fenced;
+                let data = ElementFenced { element: fenced.element, name: element.name, head, seen, epoch };
+                let event = NewEvent::new(element.owner, fenced.element, &data);
                 headgate_events::emit(&mut tx, &context.clock, event).await?;
             }
             tx.commit().await?;
@@ -104,8 +102,8 @@ impl Runtime {
                 && reading.condition == ConditionType::SchemaCompatible
                 && reading.status == ConditionStatus::False
             {
-                let data = json!({"channel": channel, "reason": reading.message});
-                let event = NewEvent::new(tenant, EventType::SchemaIncompatible, channel, data);
+                let data = SchemaIncompatible { channel, reason: reading.message.clone() };
+                let event = NewEvent::new(tenant, channel, &data);
                 headgate_events::emit(&mut tx, clock, event).await?;
             }
         }
@@ -113,8 +111,8 @@ impl Runtime {
             channels::set_observed(&mut tx, tenant, channel, generation).await?;
         }
         for reason in news.degraded.iter().chain(&news.restored) {
-            let data = json!({"channel": channel, "reason": reason});
-            let event = NewEvent::new(tenant, EventType::DeliveryDegraded, channel, data);
+            let data = DeliveryDegraded { channel, reason: reason.clone() };
+            let event = NewEvent::new(tenant, channel, &data);
             headgate_events::emit(&mut tx, clock, event).await?;
         }
         tx.commit().await?;

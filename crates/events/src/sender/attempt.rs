@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::Uuid;
 
-use super::{Sender, schedule};
+use super::{EndpointDisabled, Sender, schedule};
 use crate::Events;
 use crate::endpoints::{Attempt, DeliveryState, store};
 use crate::error::EventsError;
@@ -116,9 +116,8 @@ impl Sender {
             if let Some(reason) = reason
                 && store::disable(&mut tx, tenant, id, reason, now).await?
             {
-                let data = json!({ "endpoint": id, "url": endpoint.url, "reason": reason });
-                outbox::emit(&mut tx, &events.clock, NewEvent::new(tenant, EventType::EndpointDisabled, id, data))
-                    .await?;
+                let data = EndpointDisabled { endpoint: id, url: endpoint.url, reason: reason.to_owned() };
+                outbox::emit(&mut tx, &events.clock, NewEvent::new(tenant, id, &data)).await?;
                 disabled = true;
             }
         }

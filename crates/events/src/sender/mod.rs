@@ -20,6 +20,18 @@ use crate::endpoints::store;
 use crate::error::EventsError;
 use crate::outbox;
 
+crate::payloads! {
+    /// An endpoint for events was disabled by the platform.
+    pub EndpointDisabled {
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// Its address.
+        url: String,
+        /// Why.
+        reason: String,
+    }
+}
+
 /// Endpoints served at once.
 const MAX_TASKS: usize = 64;
 /// The floor under an announcement that was made in another process, and how late a retry can be.

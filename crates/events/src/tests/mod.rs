@@ -48,7 +48,7 @@ impl World {
 
     async fn emit(&self, tenant: TenantId, event_type: EventType, subject: &str) -> EventId {
         let mut tx = self.db.control.tenant(tenant).await.unwrap();
-        let new = NewEvent::new(tenant, event_type, subject, json!({ "subject": subject }));
+        let new = raw(tenant, event_type, subject, json!({ "subject": subject }));
         let id = crate::emit(&mut tx, &self.clock(), new).await.unwrap();
         tx.commit().await.unwrap();
         self.events.announce();
@@ -72,4 +72,14 @@ impl World {
         let mut tx = self.db.control.read_tenant(tenant).await.unwrap();
         crate::endpoints::get(&mut tx, tenant, endpoint.id).await.unwrap()
     }
+}
+
+/// An event with any payload.
+pub(super) fn raw(
+    tenant: TenantId,
+    event_type: EventType,
+    subject: impl ToString,
+    data: serde_json::Value,
+) -> NewEvent {
+    NewEvent { tenant, event_type, subject: subject.to_string(), data, id: None }
 }

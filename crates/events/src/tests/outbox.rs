@@ -6,8 +6,8 @@ use headgate_database::args;
 use headgate_types::{Coded, ErrorKind, EventId, TenantId};
 use serde_json::json;
 
-use super::{World, worlds};
-use crate::{EventType, EventsError, NewEvent};
+use super::{World, raw, worlds};
+use crate::{EventType, EventsError};
 
 /// Long enough for any machine; the test waits for a state, not for a time.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ async fn an_event_with_a_given_id_is_written_once() {
         let (tenant, id) = (TenantId::new(), EventId::new());
         for number in 0..3 {
             let mut tx = world.db.control.tenant(tenant).await.unwrap();
-            let new = NewEvent::new(tenant, EventType::OrderSucceeded, "ord_1", json!(number)).with_id(id);
+            let new = raw(tenant, EventType::OrderSucceeded, "ord_1", json!(number)).with_id(id);
             assert_eq!(crate::emit(&mut tx, &world.clock(), new).await.unwrap(), id);
             tx.commit().await.unwrap();
         }
@@ -84,7 +84,7 @@ async fn an_event_of_a_rolled_back_transaction_never_was_and_leaves_no_gap() {
         let tenant = TenantId::new();
         world.emit(tenant, EventType::ChannelReady, "1").await;
         let mut tx = world.db.control.tenant(tenant).await.unwrap();
-        let new = NewEvent::new(tenant, EventType::ChannelReady, "2", json!(null));
+        let new = raw(tenant, EventType::ChannelReady, "2", json!(null));
         crate::emit(&mut tx, &world.clock(), new).await.unwrap();
         drop(tx);
         world.emit(tenant, EventType::ChannelReady, "3").await;
@@ -109,7 +109,7 @@ async fn a_reader_misses_no_event_while_many_transactions_commit_at_once() {
             async move {
                 for number in 0..EACH {
                     let mut tx = world.db.control.tenant(tenant).await.unwrap();
-                    let new = NewEvent::new(tenant, EventType::ChannelReady, format!("{writer}-{number}"), json!({}));
+                    let new = raw(tenant, EventType::ChannelReady, format!("{writer}-{number}"), json!({}));
                     crate::emit(&mut tx, &world.clock(), new).await.unwrap();
                     // Some take longer between their number and their commit.
                     for _ in 0..(writer * 3) {
@@ -148,7 +148,7 @@ async fn a_payload_that_is_too_large_is_refused() {
     for world in worlds().await {
         let tenant = TenantId::new();
         let mut tx = world.db.control.tenant(tenant).await.unwrap();
-        let new = NewEvent::new(tenant, EventType::ChannelReady, "x", json!("x".repeat(70_000)));
+        let new = raw(tenant, EventType::ChannelReady, "x", json!("x".repeat(70_000)));
         let error = crate::emit(&mut tx, &world.clock(), new).await.unwrap_err();
         assert_eq!(error.fields()[0].code, "too_large");
     }
@@ -174,7 +174,7 @@ async fn a_feed_yields_what_is_there_and_then_what_comes() {
         assert_eq!((event.subject.as_str(), event.sequence), ("3", 3));
         // Without an announcement, as when another process has written it.
         let mut tx = world.db.control.tenant(tenant).await.unwrap();
-        let new = NewEvent::new(tenant, EventType::ChannelReady, "4", json!({}));
+        let new = raw(tenant, EventType::ChannelReady, "4", json!({}));
         crate::emit(&mut tx, &world.clock(), new).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(next(&mut feed).await.subject, "4");
