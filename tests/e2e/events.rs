@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::clients::python;
-use crate::harness::stage::reading;
+use crate::harness::stage::{carried_out, reading};
 use crate::harness::world::{Organisation, send_to};
 use crate::harness::{Stage, eventually};
 
@@ -82,13 +82,7 @@ async fn every_event_fits_the_asyncapi_document() {
     stage.send(&[reading(1)]).await;
     let channel = stage.channel("api", json!({})).await;
     for action in ["rotate-credentials", "pause", "resume"] {
-        let path = format!("{}/{action}", channel.path);
-        let accepted = consumer.api.post(&path, &json!({})).await.unwrap();
-        let order = format!("/v1/orders/{}", accepted["order"]["id"].as_str().unwrap());
-        eventually("the order's end", async || {
-            (consumer.api.get(&order).await.unwrap()["state"] == "SUCCEEDED").then_some(())
-        })
-        .await;
+        carried_out(consumer, &channel, action).await;
     }
     let dead = stage.order_out("webhook", &json!({"url": "http://127.0.0.1:9/nobody"}));
     consumer.api.post("/v1/data-out-channels", &dead).await.unwrap();

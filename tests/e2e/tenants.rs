@@ -1,16 +1,12 @@
 //! A tenant is limited, suspended and ended by the platform, and everything it had goes with it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::world::{Channel, Organisation, send};
-use crate::harness::{ApiClient, Database, Platform};
-
-/// How long a state may take to come before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::harness::{ApiClient, Database, Platform, eventually};
 
 #[tokio::test]
 async fn an_offboarded_tenant_leaves_nothing_and_a_limited_or_suspended_one_moves_nothing_on_sqlite() {
@@ -56,10 +52,11 @@ async fn tenants(database: Database) {
 
     // A quota that is used up: 429 with the time the month still has, and an event on the way.
     set_quota(&admin, &tenant, &json!({"ingest_bytes_per_month": 1, "bytes_per_month": 1})).await;
-    let refused = until(async || Some(post(&feed).await).filter(|(status, ..)| *status == 429)).await;
+    let refused =
+        eventually("the quota holds", async || Some(post(&feed).await).filter(|(status, ..)| *status == 429)).await;
     assert_eq!(refused.1["code"], "tenant_quota_exceeded");
     assert!(refused.2.is_some_and(|seconds| seconds > 0), "Retry-After says when the month ends");
-    let held = until(async || {
+    let held = eventually("delivery is held", async || {
         let channel = farm.api.get(&out.path).await.unwrap();
         let conditions = channel["status"]["conditions"].as_array().cloned().unwrap_or_default();
         conditions.into_iter().find(|condition| condition["type"] == "QuotaOk" && condition["status"] == "False")
@@ -70,7 +67,7 @@ async fn tenants(database: Database) {
         events["items"].as_array().unwrap().iter().map(|event| event["data"]["percent"].as_u64().unwrap()).collect();
     assert_eq!(percents, [50, 80, 100, 50, 80, 100], "for each quota");
     set_quota(&admin, &tenant, &json!({})).await;
-    until(async || (post(&feed).await.0 == 202).then_some(())).await;
+    eventually("payloads are taken", async || (post(&feed).await.0 == 202).then_some(())).await;
 
     // Suspended: token and keys are refused, channels stand still; resumed, all goes on.
     admin.post(&format!("{tenant}/suspend"), &json!({})).await.unwrap();
@@ -80,7 +77,7 @@ async fn tenants(database: Database) {
     let states = states(&admin, &list).await;
     assert_eq!(states, ["SUSPENDED", "SUSPENDED"]);
     admin.post(&format!("{tenant}/resume"), &json!({})).await.unwrap();
-    until(async || (post(&feed).await.0 == 202).then_some(())).await;
+    eventually("payloads are taken", async || (post(&feed).await.0 == 202).then_some(())).await;
 
     let told = crate::events::validated(&platform.control, &farm).await;
     assert!(["channel.suspended.v1", "usage.threshold.v1"].iter().all(|wanted| told.contains(*wanted)), "{told:?}");
@@ -101,7 +98,7 @@ async fn tenants(database: Database) {
     assert_eq!(post(&feed).await.0, 401);
     assert_eq!(code(&reader.api, &format!("/v1/elements/{}", feed.element())).await.0, 404);
     for kept in [feed.element(), &feed.id, &out.id] {
-        until(async || files_of(platform.directory(), kept).is_empty().then_some(())).await;
+        eventually("its files are gone", async || files_of(platform.directory(), kept).is_empty().then_some(())).await;
     }
     assert_eq!(admin.get(&tenant).await.unwrap()["state"], "OFFBOARDED");
 }
@@ -177,15 +174,4 @@ fn files_with(folder: &Path, bytes: &[u8]) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "it never came");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::get;
 use crate::harness::Stage;
-use crate::harness::stage::{eventually, order_in, reading, send_to};
+use crate::harness::stage::{carried_out, eventually, order_in, reading, send_to};
 use crate::harness::world::Channel;
 
 #[tokio::test]
@@ -67,18 +67,8 @@ async fn a_rotated_key_is_good_at_once_and_the_one_before_the_last_is_refused() 
     let channel = stage.channel("api", json!({})).await;
     let mut keys = vec![channel.secret("channel_key").to_owned()];
     for _ in 0..2 {
-        let path = format!("{}/rotate-credentials", channel.path);
-        let accepted = stage.consumer.api.post(&path, &json!({})).await.unwrap();
-        let order = format!("/v1/orders/{}", accepted["order"]["id"].as_str().unwrap());
-        let done = eventually("the order's end", async || {
-            let order = stage.consumer.api.get(&order).await.unwrap();
-            (order["state"] == "SUCCEEDED").then_some(order)
-        })
-        .await;
-        let claim = done["result"]["credentials"][0]["claim"].as_str().unwrap();
-        let reveal = format!("/v1/credential-claims/{claim}/reveal");
-        let revealed = stage.consumer.api.post(&reveal, &json!({})).await.unwrap();
-        keys.push(revealed["secret"].as_str().unwrap().to_owned());
+        let done = carried_out(&stage.consumer, &channel, "rotate-credentials").await;
+        keys.push(stage.consumer.reveal(&done["result"]["credentials"][0]).await.unwrap().1);
     }
     for (key, status) in keys.iter().zip([401, 200, 200]) {
         let answer = reqwest::Client::new().get(channel.url()).bearer_auth(key).send().await.unwrap();

@@ -102,6 +102,18 @@ pub fn reading(n: usize) -> Value {
     })
 }
 
+/// Asks for something of a channel that is an order (`pause`, `rotate-credentials` …) and waits until it
+/// has succeeded; returns the order.
+pub async fn carried_out(owner: &Organisation, channel: &Channel, action: &str) -> Value {
+    let accepted = owner.api.post(&format!("{}/{action}", channel.path), &json!({})).await.unwrap();
+    let order = format!("/v1/orders/{}", accepted["order"]["id"].as_str().unwrap());
+    eventually("the order's end", async || {
+        let order = owner.api.get(&order).await.unwrap();
+        (order["state"] == "SUCCEEDED").then_some(order)
+    })
+    .await
+}
+
 /// Asks again until there is an answer.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();

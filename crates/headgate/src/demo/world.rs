@@ -45,10 +45,7 @@ impl Organisation {
             let state = self.api.get(&format!("/v1/orders/{order}")).await?;
             seen(&state);
             for credential in state["result"]["credentials"].as_array().into_iter().flatten().skip(secrets.len()) {
-                let claim = credential["claim"].as_str().context("a credential comes with a claim")?;
-                let answer = self.api.post(&format!("/v1/credential-claims/{claim}/reveal"), &json!({})).await?;
-                let kind = answer["kind"].as_str().unwrap_or_default().to_owned();
-                let secret = answer["secret"].as_str().context("a claim reveals a secret")?.to_owned();
+                let (kind, secret) = self.reveal(credential).await?;
                 revealed(&kind, &secret).await;
                 secrets.push((kind, secret));
             }
@@ -61,6 +58,14 @@ impl Organisation {
         let path = format!("/v1/data-{direction}-channels/{id}");
         let channel = self.api.get(&path).await?;
         Ok(Channel { id, path, endpoint: channel["status"]["endpoint"].clone(), secrets })
+    }
+
+    /// Redeems the claim that an order tells of: kind and secret.
+    pub async fn reveal(&self, credential: &Value) -> Result<(String, String)> {
+        let claim = credential["claim"].as_str().context("a credential comes with a claim")?;
+        let answer = self.api.post(&format!("/v1/credential-claims/{claim}/reveal"), &json!({})).await?;
+        let secret = answer["secret"].as_str().context("a claim reveals a secret")?.to_owned();
+        Ok((answer["kind"].as_str().unwrap_or_default().to_owned(), secret))
     }
 }
 
