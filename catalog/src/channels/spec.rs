@@ -80,7 +80,6 @@ impl ChannelSpec {
 
 /// What is desired of a data-in channel.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct InSpec {
     /// The typed streams of the channel.
     pub feeds: Vec<FeedSpec>,
@@ -119,7 +118,6 @@ pub enum History {
 
 /// What is desired of a data-out channel.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct OutSpec {
     /// What it carries.
     pub data: Vec<SelectionItem>,

@@ -8,6 +8,7 @@ use utoipa::IntoParams;
 
 use super::page::{Binding, PageTokens};
 use super::problem::ApiError;
+use super::query::at_most;
 
 /// Parameters of every list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -18,9 +19,11 @@ pub(crate) struct ListQuery {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
     /// AIP-160 subset: `state = ACTIVE AND created_at > 2026-01-01T00:00:00Z`, `name:weather`.
+    #[serde(default, deserialize_with = "at_most::<4096, _>")]
     #[param(max_length = 4096)]
     filter: Option<String>,
 }
@@ -34,6 +37,7 @@ pub(crate) struct PageQuery {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
 }

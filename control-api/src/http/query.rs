@@ -4,6 +4,7 @@ use axum::extract::{FromRequestParts, rejection::QueryRejection};
 use headgate_types::FieldError;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::problem::ApiError;
 
@@ -20,6 +21,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             Err(rejection) => Err(ApiError::parameter(named(&rejection))),
         }
     }
+}
+
+/// Reads a parameter of at most `N` characters: what its documentation says is what holds.
+pub(crate) fn at_most<'de, const N: usize, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    if text.as_ref().is_some_and(|text| text.chars().count() > N) {
+        return Err(serde::de::Error::custom(format!("at most {N} characters are read")));
+    }
+    Ok(text)
 }
 
 fn named(rejection: &QueryRejection) -> FieldError {

@@ -159,3 +159,24 @@ fn the_words_of_every_enum_are_those_on_the_wire() {
         assert_eq!(document["components"]["schemas"][name]["enum"], expected, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_parameter_that_is_longer_than_documented_is_refused_by_name() {
+    let api = TestApi::all().await.remove(0);
+    let tenant = api.tenant("a").await;
+    let mut checked = 0;
+    for (path, method, operation) in operations(&document()) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let schema = &parameter["schema"];
+            let Some(most) = schema["maxLength"].as_u64().filter(|_| parameter["in"] == "query") else { continue };
+            let name = parameter["name"].as_str().unwrap();
+            let address = format!("{}?{name}={}", filled(&path), "a".repeat(most as usize + 1));
+            let token = if path.starts_with("/v1/admin") { &api.admin } else { &tenant.token };
+            let refused = api.call(method.to_uppercase().parse().unwrap(), &address).token(token).send().await;
+            assert_eq!(refused.status, 400, "{path} {name}: {}", refused.text);
+            assert_eq!(refused.body["errors"][0]["pointer"], name, "{path}: {}", refused.text);
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "{checked}");
+}

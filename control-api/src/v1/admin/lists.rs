@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use crate::http::caller::Admin;
 use crate::http::list::{ListQuery, PageQuery};
 use crate::http::problem::ApiError;
-use crate::http::query::Query;
+use crate::http::query::{Query, at_most};
 use crate::state::ApiState;
 use crate::v1::channels::view::ChannelView;
 use crate::v1::orders::list::narrowed;
@@ -31,9 +31,11 @@ pub(crate) struct TenantListQuery {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
     /// AIP-160 subset, as in the tenant's own list.
+    #[serde(default, deserialize_with = "at_most::<4096, _>")]
     #[param(max_length = 4096)]
     filter: Option<String>,
 }
@@ -49,6 +51,7 @@ pub(crate) struct AuditQuery {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
 }

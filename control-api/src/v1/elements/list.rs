@@ -14,7 +14,7 @@ use super::view::ElementView;
 use crate::http::caller::{Caller, CatalogRead};
 use crate::http::list::PageQuery;
 use crate::http::problem::ApiError;
-use crate::http::query::Query;
+use crate::http::query::{Query, at_most};
 use crate::state::ApiState;
 
 /// What to look for.
@@ -26,17 +26,21 @@ pub(crate) struct SearchQuery {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
     /// AIP-160 subset over `id owner name kind state price_key created_at updated_at`.
+    #[serde(default, deserialize_with = "at_most::<4096, _>")]
     #[param(max_length = 4096)]
     filter: Option<String>,
     /// Words, all of which occur in the name, the metadata or the names of fields.
+    #[serde(default, deserialize_with = "at_most::<200, _>")]
     #[param(max_length = 200)]
     q: Option<String>,
     /// At or below this hierarchy node.
     node: Option<NodeId>,
     /// Facet values that all hold: `region:eu,topic:weather`.
+    #[serde(default, deserialize_with = "at_most::<1000, _>")]
     #[param(max_length = 1000)]
     facets: Option<String>,
 }

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::read_types;
 use crate::http::caller::{Caller, EventsRead};
 use crate::http::problem::ApiError;
-use crate::http::query::Query;
+use crate::http::query::{Query, at_most};
 use crate::state::ApiState;
 
 /// Which events.
@@ -22,6 +22,7 @@ pub(crate) struct EventsParams {
     #[serde(default)]
     after: u64,
     /// Only these types, separated by commas.
+    #[serde(default, deserialize_with = "at_most::<2000, _>")]
     #[param(max_length = 2000)]
     types: Option<String>,
     /// Events per page; 50 when absent, coerced to 1,000.

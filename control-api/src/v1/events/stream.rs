@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 use super::read_types;
 use crate::http::caller::{Caller, EventsRead};
 use crate::http::problem::ApiError;
-use crate::http::query::Query;
+use crate::http::query::{Query, at_most};
 use crate::state::ApiState;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -32,6 +32,7 @@ pub(crate) struct StreamParams {
     #[serde(default)]
     after: u64,
     /// Only these types, separated by commas.
+    #[serde(default, deserialize_with = "at_most::<2000, _>")]
     #[param(max_length = 2000)]
     types: Option<String>,
 }

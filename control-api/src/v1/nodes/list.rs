@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use crate::http::caller::{Caller, CatalogRead};
 use crate::http::list::PageQuery;
 use crate::http::problem::ApiError;
-use crate::http::query::Query;
+use crate::http::query::{Query, at_most};
 use crate::state::ApiState;
 
 /// Which nodes.
@@ -22,9 +22,11 @@ pub(crate) struct NodesQuery {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
     /// Of this tree only, for example `topic`.
+    #[serde(default, deserialize_with = "at_most::<64, _>")]
     #[param(max_length = 64)]
     tree: Option<String>,
 }

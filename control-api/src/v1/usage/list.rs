@@ -14,7 +14,7 @@ use super::month::Month;
 use crate::http::caller::{Admin, Caller, UsageRead};
 use crate::http::list::PageQuery;
 use crate::http::problem::ApiError;
-use crate::http::query::Query;
+use crate::http::query::{Query, at_most};
 use crate::state::ApiState;
 
 /// What a tenant's sums can be taken by.
@@ -34,6 +34,7 @@ pub(crate) struct UsageParams {
     /// The day after the last, UTC; tomorrow when absent.
     to: Option<NaiveDate>,
     /// What sums are taken by beside the meter: `day`, `channel`, `element`, separated by commas.
+    #[serde(default, deserialize_with = "at_most::<100, _>")]
     #[param(max_length = 100)]
     group_by: Option<String>,
     /// Of this channel only.
@@ -46,6 +47,7 @@ pub(crate) struct UsageParams {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
 }
@@ -62,6 +64,7 @@ pub(crate) struct AllUsageParams {
     /// The day after the last, UTC; tomorrow when absent.
     to: Option<NaiveDate>,
     /// What sums are taken by beside the meter: `tenant`, `day`, `channel`, `element`, separated by commas.
+    #[serde(default, deserialize_with = "at_most::<100, _>")]
     #[param(max_length = 100)]
     group_by: Option<String>,
     /// Of this channel only.
@@ -74,6 +77,7 @@ pub(crate) struct AllUsageParams {
     #[param(minimum = 1)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
+    #[serde(default, deserialize_with = "at_most::<2048, _>")]
     #[param(max_length = 2048)]
     page_token: Option<String>,
 }
