@@ -15,6 +15,8 @@ mod harness;
 mod kill;
 #[path = "../../xtask/src/postgres.rs"]
 mod postgres;
+#[path = "../power_cut/mod.rs"]
+mod power_cut;
 mod process;
 #[path = "../../xtask/src/programs.rs"]
 mod programs;

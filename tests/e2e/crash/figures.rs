@@ -9,6 +9,8 @@ pub struct Figures {
     pub rounds: u64,
     /// Headgate killed.
     pub kills: u64,
+    /// Headgate's power cut.
+    pub power_cuts: u64,
     /// PostgreSQL killed.
     pub database_kills: u64,
     /// Payloads that heard 202.
@@ -36,6 +38,7 @@ impl Figures {
     pub fn add(&mut self, other: &Self) {
         self.rounds += other.rounds;
         self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
         self.database_kills += other.database_kills;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
@@ -53,11 +56,12 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "rounds={} failed={} kills={} database_kills={} acknowledged={} refused={} unknown={} resent={} rows={} \
+            "rounds={} failed={} kills={} power_cuts={} database_kills={} acknowledged={} refused={} unknown={} resent={} rows={} \
              read={} orders={} failed_orders={}",
             self.rounds,
             self.failed.len(),
             self.kills,
+            self.power_cuts,
             self.database_kills,
             self.acknowledged,
             self.refused,

@@ -43,6 +43,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// The soft limit of open files it starts with, where that matters.
     pub open_files: Option<u32>,
+    /// Further environment of `headgate serve`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Options {
@@ -64,7 +66,11 @@ impl Platform {
 
     /// Starts on an empty data directory.
     pub fn start_with(options: Options) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?;
+        Self::start_in(tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?, options)
+    }
+
+    /// Starts in a directory that holds nothing yet; `data` below it becomes the data directory.
+    pub fn start_in(directory: tempfile::TempDir, options: Options) -> Result<Self> {
         let mut process = spawn(directory.path(), &options)?;
         let ready = ready(&mut process, directory.path())?;
         let admin = ready.admin.context("a first start prints an admin credential")?;
@@ -230,6 +236,7 @@ fn spawn(directory: &Path, options: &Options) -> Result<Child> {
         .arg(directory.join("data"))
         .args(&options.arguments)
         .args(["--outbound-allow", "127.0.0.0/8"])
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
