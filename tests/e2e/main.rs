@@ -15,6 +15,7 @@ mod harness;
 mod kill;
 #[path = "../../xtask/src/postgres.rs"]
 mod postgres;
+mod power;
 #[path = "../power_cut/mod.rs"]
 mod power_cut;
 mod process;

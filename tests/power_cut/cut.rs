@@ -14,6 +14,8 @@ const SECTOR: u64 = 512;
 pub enum Loss {
     /// They are lost.
     Everything,
+    /// Names are kept, and what the files hold is lost.
+    Bytes,
     /// Chance decides, for each file and directory by itself: all, none, the oldest, or any of them,
     /// a write also in part.
     Chance(Chance),
@@ -97,12 +99,14 @@ impl Disk {
                 Node::File(_) => None,
             })
             .collect();
-        if let Loss::Chance(chance) = loss {
-            for (node, directory) in &directories {
-                let choice = chance.choose(directory.pending.len());
-                let chosen = directory.pending.iter().zip(choice).filter(|(_, chosen)| *chosen);
-                kept.extend(chosen.map(|(naming, _)| (*node, naming.step)));
-            }
+        for (node, directory) in &directories {
+            let choice = match loss {
+                Loss::Everything => continue,
+                Loss::Bytes => vec![true; directory.pending.len()],
+                Loss::Chance(chance) => chance.choose(directory.pending.len()),
+            };
+            let chosen = directory.pending.iter().zip(choice).filter(|(_, chosen)| *chosen);
+            kept.extend(chosen.map(|(naming, _)| (*node, naming.step)));
         }
         let is_durable = |(other, step): (usize, u64)| match &self.nodes[other] {
             Node::Directory(other) => other.pending.iter().all(|naming| naming.step != step),

@@ -149,6 +149,12 @@ mod tests {
         assert!(directory.master_key(false).unwrap_err().to_string().contains("master.key"));
         let made = directory.master_key(true).unwrap().to_hex();
         assert_eq!(directory.master_key(false).unwrap().to_hex(), made);
+        // The power went while one was made.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("master.key.new"), &made[..9]).unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        let made = directory.master_key(true).unwrap().to_hex();
+        assert_eq!(directory.master_key(false).unwrap().to_hex(), made);
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &folder.path().join("master.key").metadata().unwrap().permissions(),
         );

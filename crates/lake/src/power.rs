@@ -1,6 +1,8 @@
 //! The power is cut at any moment of a recorded run: what was acknowledged is there, each offset
 //! once, and the lake goes on. With the syncs of any one kind of file taken for nothing it is not.
 
+mod counts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -147,12 +149,18 @@ struct Recording {
 }
 
 fn record() -> Recording {
+    record_child("power::child", "0")
+}
+
+/// Runs a test of this file in a process that is recorded; its syncs take `microseconds`.
+fn record_child(test: &str, microseconds: &str) -> Recording {
     let (root, recorder) = (folder(), Recorder::new());
     let disk = Disk::of(root.path());
     let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "power::child", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env(DIRECTORY, root.path())
         .envs(recorder.environment(root.path()))
+        .env("HEADGATE_POWER_SYNC_US", microseconds)
         .env("HEADGATE_POWER_MARKS", "yes")
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
@@ -279,18 +287,24 @@ async fn cut(disk: &Disk, mut loss: Loss) -> Option<String> {
 async fn what_was_acknowledged_survives_a_power_cut_at_any_moment() {
     let recording = record();
     let all = entries(&recording.journal);
-    let cuts = std::env::var("HEADGATE_POWER_CUTS").map_or(30, |cuts| cuts.parse().unwrap());
+    let cuts = std::env::var("HEADGATE_POWER_CUTS").map_or(20, |cuts| cuts.parse().unwrap());
     let mut disk = recording.disk.clone();
     let mut problems = Vec::new();
-    // Spread over the run, at other places for every count of cuts.
+    // Spread over the run, at other places for every count of cuts; and wherever a name is given to
+    // what should be whole by then.
     let chosen: BTreeSet<usize> = (0..cuts).map(|cut| all.len() * (2 * cut + 1) / (2 * cuts)).collect();
     for (at, entry) in all.iter().enumerate() {
         disk.take(*entry);
+        let mut losses = Vec::new();
         if chosen.contains(&at) {
-            for loss in [Loss::Everything, Loss::by_chance(at as u64)] {
-                if let Some(problem) = cut(&disk, loss.clone()).await {
-                    problems.push(format!("cut after {at} of {} with {loss:?}: {problem}", all.len()));
-                }
+            losses.extend([Loss::Everything, Loss::by_chance(at as u64)]);
+        }
+        if matches!(entry, Entry::Rename { .. }) {
+            losses.push(Loss::Bytes);
+        }
+        for loss in losses {
+            if let Some(problem) = cut(&disk, loss.clone()).await {
+                problems.push(format!("cut after {at} of {} with {loss:?}: {problem}", all.len()));
             }
         }
     }
@@ -321,7 +335,7 @@ async fn shown_by(recording: &Recording, class: &str, syncs: &[usize]) -> Option
         if cuts.contains(&at) {
             let chances = if moment { 12 } else { 4 };
             let by_chance = (0..chances).map(|chance| Loss::by_chance((at * 12 + chance) as u64));
-            for loss in std::iter::once(Loss::Everything).chain(by_chance) {
+            for loss in [Loss::Everything, Loss::Bytes].into_iter().chain(by_chance) {
                 if let Some(problem) = cut(&disk, loss.clone()).await {
                     return Some(format!("cut after {at} of {} with {loss:?}: {problem}", all.len()));
                 }

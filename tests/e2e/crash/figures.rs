@@ -1,5 +1,6 @@
 //! What rounds amounted to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Counts of one round, or of many.
@@ -29,6 +30,8 @@ pub struct Figures {
     pub orders: u64,
     /// Orders that ended FAILED, each with its explanation.
     pub failed_orders: u64,
+    /// Syncs, by kind of file; counted where the power is cut.
+    pub syncs: BTreeMap<String, u64>,
     /// Seeds of rounds that failed.
     pub failed: Vec<u64>,
 }
@@ -49,6 +52,9 @@ impl Figures {
         self.orders += other.orders;
         self.failed_orders += other.failed_orders;
         self.failed.extend(&other.failed);
+        for (class, count) in &other.syncs {
+            *self.syncs.entry(class.clone()).or_default() += count;
+        }
     }
 }
 

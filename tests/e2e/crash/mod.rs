@@ -67,5 +67,6 @@ async fn rounds(what: &str, rounds: u64, blow: &Blow<'_>) {
         }
     }
     eprintln!("{what} total: {total}");
+    total.syncs.iter().for_each(|(class, count)| eprintln!("{what} total: {count} syncs of {class}"));
     assert!(total.failed.is_empty(), "{what}: rounds with these seeds failed: {:?}", total.failed);
 }

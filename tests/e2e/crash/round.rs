@@ -76,6 +76,10 @@ pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
     let mut platform = tokio::task::block_in_place(|| Platform::start_in(directory, options))?;
     let mut figures = Figures::default();
     let played = load_and_check(&mut platform, seed, server, power.as_mut(), &mut figures).await;
+    if let Some(power) = &mut power {
+        power.disk.follow(&power.recorder.take());
+        figures.syncs = power.disk.syncs.clone();
+    }
     if let Err(error) = played {
         let kept = platform.keep();
         return Err(error.context(format!("what is left is in {}", kept.display())));
@@ -188,9 +192,10 @@ fn strike(platform: &mut Platform, power: Option<&mut Power>, rng: &mut StdRng, 
         figures.kills += 1;
         return Ok(());
     };
-    let loss = match rng.gen_range(0..5) {
+    let loss = match rng.gen_range(0..6) {
         0 => None,
         1 | 2 => Some(Loss::Everything),
+        3 => Some(Loss::Bytes),
         _ => Some(Loss::by_chance(rng.r#gen())),
     };
     match loss {
