@@ -6,6 +6,7 @@
 
 mod cut;
 mod disk;
+mod explore;
 mod journal;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::process::Command;
 
 pub use cut::Loss;
 pub use disk::Disk;
+pub use explore::{DIRECTORY, Recording};
 pub use journal::{Entry, entries};
 
 /// The library, and the journal that it writes.

@@ -65,7 +65,11 @@ impl Directory {
                 let key = MasterKey::generate();
                 // Under its name it is whole: half a key would lock everybody out.
                 let new = self.root.join("master.key.new");
-                let mut created = File::options().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+                match std::fs::remove_file(&new) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                    _ => {}
+                }
+                let mut created = File::options().create_new(true).write(true).mode(0o600).open(&new)?;
                 created.write_all(key.to_hex().as_bytes())?;
                 created.sync_all()?;
                 std::fs::rename(&new, &file)?;

@@ -3,9 +3,7 @@
 
 mod counts;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -15,10 +13,10 @@ use headgate_types::{ChannelId, ElementId, FeedId, SchemaId, SystemClock};
 use uuid::Uuid;
 
 use crate::fixtures::{append_events, assert_tiles, changes, commit, ints, layout, texts};
-use crate::power_cut::{Disk, Entry, Loss, Recorder, entries, folder};
+use crate::power_cut::{DIRECTORY, Recording};
 use crate::{Body, ElementLayout, Lake, LakeConfig, NewPayload, OFFSET};
 
-const DIRECTORY: &str = "HEADGATE_LAKE_POWER_DIRECTORY";
+const CHILD: &str = "power::child";
 /// Rounds of the recorded run.
 const ROUNDS: u64 = 48;
 /// Keys of the entity.
@@ -141,35 +139,6 @@ async fn child() {
     println!("done");
 }
 
-struct Recording {
-    journal: Vec<u8>,
-    /// Before anything was done.
-    disk: Disk,
-    root: tempfile::TempDir,
-}
-
-fn record() -> Recording {
-    record_child("power::child", "0")
-}
-
-/// Runs a test of this file in a process that is recorded; its syncs take `microseconds`.
-fn record_child(test: &str, microseconds: &str) -> Recording {
-    let (root, recorder) = (folder(), Recorder::new());
-    let disk = Disk::of(root.path());
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
-        .env(DIRECTORY, root.path())
-        .envs(recorder.environment(root.path()))
-        .env("HEADGATE_POWER_SYNC_US", microseconds)
-        .env("HEADGATE_POWER_MARKS", "yes")
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .status()
-        .unwrap();
-    assert!(status.success());
-    Recording { journal: recorder.take(), disk, root }
-}
-
 /// What was said up to a cut.
 #[derive(Debug, Default)]
 struct Promised {
@@ -199,7 +168,8 @@ impl Promised {
 }
 
 /// Opens what a cut left and looks at everything that was promised; then goes on with it.
-async fn check(root: PathBuf, promised: Promised) -> Result<(), String> {
+async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
+    let promised = Promised::of(&said);
     let lake = open(&root).await.map_err(|error| format!("cannot be opened: {error}"))?;
     let fenced = lake.take_fenced();
     if !fenced.is_empty() {
@@ -272,102 +242,13 @@ async fn check(root: PathBuf, promised: Promised) -> Result<(), String> {
     Ok(())
 }
 
-/// What is wrong after a cut, if anything.
-async fn cut(disk: &Disk, mut loss: Loss) -> Option<String> {
-    let root = folder();
-    disk.cut(root.path(), &mut loss);
-    let promised = Promised::of(&disk.said);
-    match tokio::spawn(check(root.path().to_owned(), promised)).await {
-        Ok(result) => result.err(),
-        Err(panic) => Some(panic.to_string()),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_power_cut_at_any_moment() {
-    let recording = record();
-    let all = entries(&recording.journal);
     let cuts = std::env::var("HEADGATE_POWER_CUTS").map_or(20, |cuts| cuts.parse().unwrap());
-    let mut disk = recording.disk.clone();
-    let mut problems = Vec::new();
-    // Spread over the run, at other places for every count of cuts; and wherever a name is given to
-    // what should be whole by then.
-    let chosen: BTreeSet<usize> = (0..cuts).map(|cut| all.len() * (2 * cut + 1) / (2 * cuts)).collect();
-    for (at, entry) in all.iter().enumerate() {
-        disk.take(*entry);
-        let mut losses = Vec::new();
-        if chosen.contains(&at) {
-            losses.extend([Loss::Everything, Loss::by_chance(at as u64)]);
-        }
-        if matches!(entry, Entry::Rename { .. }) {
-            losses.push(Loss::Bytes);
-        }
-        for loss in losses {
-            if let Some(problem) = cut(&disk, loss.clone()).await {
-                problems.push(format!("cut after {at} of {} with {loss:?}: {problem}", all.len()));
-            }
-        }
-    }
-    assert!(disk.said.iter().any(|line| line == "done"));
-    assert_eq!(disk.unknown, Vec::<String>::new());
-    assert_eq!(disk.compare(recording.root.path()), Vec::<String>::new(), "the recorder saw every change");
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
-}
-
-/// Cuts after syncs of `class` that were taken for nothing, until one shows it.
-async fn shown_by(recording: &Recording, class: &str, syncs: &[usize]) -> Option<String> {
-    let all = entries(&recording.journal);
-    let is_said = |entry: &Entry<'_>| matches!(entry, Entry::Mark(text) if text.contains(' '));
-    // When the next thing is promised, in the middle of what is done until then, and much later.
-    let mut cuts = BTreeSet::from([all.len() / 2, all.len() - 1]);
-    for sync in syncs {
-        let next = all[*sync..].iter().position(is_said).unwrap_or(all.len() - 1 - sync);
-        cuts.extend([sync + next, sync + next / 2, sync + next.min(2)]);
-    }
-    // SQLite's rollback journal lives for a moment, when a file is made.
-    let moment = class.ends_with("-journal");
-    if moment {
-        cuts.extend(syncs.iter().flat_map(|sync| *sync..sync + 12));
-    }
-    let mut disk = recording.disk.clone().ignoring(&[class]);
-    for (at, entry) in all.iter().enumerate() {
-        disk.take(*entry);
-        if cuts.contains(&at) {
-            let chances = if moment { 12 } else { 4 };
-            let by_chance = (0..chances).map(|chance| Loss::by_chance((at * 12 + chance) as u64));
-            for loss in [Loss::Everything, Loss::Bytes].into_iter().chain(by_chance) {
-                if let Some(problem) = cut(&disk, loss.clone()).await {
-                    return Some(format!("cut after {at} of {} with {loss:?}: {problem}", all.len()));
-                }
-            }
-        }
-    }
-    None
+    Recording::of(CHILD, 0).survives(cuts, check).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_of_sync_can_be_left_out() {
-    let recording = record();
-    let mut disk = recording.disk.clone();
-    let mut syncs = BTreeMap::<String, Vec<usize>>::new();
-    for (at, entry) in entries(&recording.journal).iter().enumerate() {
-        let before = disk.syncs.clone();
-        disk.take(*entry);
-        let counted = disk.syncs.iter().find(|(class, count)| before.get(*class) != Some(*count));
-        if let Some((class, _)) = counted.filter(|(class, _)| !class.ends_with(HINT)) {
-            syncs.entry(class.clone()).or_default().push(at);
-        }
-    }
-    let mut unshown = Vec::new();
-    for (class, syncs) in &syncs {
-        // The first, the last and some between.
-        let step = (syncs.len() / 4).max(1);
-        let chosen: Vec<usize> = syncs.iter().step_by(step).chain(syncs.last()).copied().collect();
-        match shown_by(&recording, class, &chosen).await {
-            Some(problem) => eprintln!("without syncs of {class}: {}", problem.lines().next().unwrap_or_default()),
-            None => unshown.push(class.as_str()),
-        }
-    }
-    assert!(syncs.len() > 20, "{syncs:?}");
-    assert_eq!(unshown, [""; 0], "kinds of syncs that can be left out");
+    assert_eq!(Recording::of(CHILD, 0).not_needed(&[HINT], check).await, [""; 0]);
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use headgate_types::schema::ElementKind;
 
-use super::{DIRECTORY, element, land, open, record, record_child};
+use super::{CHILD, element, land, open};
 use crate::fixtures::append_events;
-use crate::power_cut::{Entry, entries};
+use crate::power_cut::{DIRECTORY, Entry, Recording, entries};
 
 /// The syncs before each thing that was said, since the one before.
-fn steps(child: &super::Recording) -> Vec<(String, BTreeMap<String, u64>)> {
+fn steps(child: &Recording) -> Vec<(String, BTreeMap<String, u64>)> {
     let mut disk = child.disk.clone();
     let mut steps = Vec::new();
     for entry in entries(&child.journal) {
@@ -42,7 +42,7 @@ async fn an_acknowledgement_costs_the_syncs_it_needs_and_no_more() {
     let mut large = inline.clone();
     large.extend(costs(&[("lake/landing/*/", 1), ("lake/landing/*/*.payload", 1)]));
     let (mut seen, mut turned, mut first) = (BTreeMap::<&str, u32>::new(), 0, true);
-    for (said, mut syncs) in steps(&record()) {
+    for (said, mut syncs) in steps(&Recording::of(CHILD, 0)) {
         let words: Vec<&str> = said.split(' ').collect();
         match words.as_slice() {
             ["landed", .., size] => {
@@ -127,7 +127,7 @@ async fn crowd() {
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_come_at_once_share_their_syncs() {
     // A sync that takes its time, as a disk's does, so that others come while it is under way.
-    let steps = steps(&record_child("power::counts::crowd", "3000"));
+    let steps = steps(&Recording::of("power::counts::crowd", 3_000));
     let syncs = |said: &str, class: &str| {
         let (_, syncs) = steps.iter().find(|(found, _)| found == said).unwrap();
         syncs.get(class).copied().unwrap_or(0)

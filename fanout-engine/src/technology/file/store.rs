@@ -239,8 +239,9 @@ impl Store {
         let store = Arc::clone(self);
         blocking(move || {
             let database = store.database.lock();
-            let sql = "UPDATE files SET deleted_at = $2 WHERE name = $1 AND deleted_at IS NULL";
-            if database.execute(sql, params![name, now.to_rfc3339()])? == 0 {
+            // SQLite counts `$1` as a name, by where it first stands.
+            let sql = "UPDATE files SET deleted_at = $1 WHERE name = $2 AND deleted_at IS NULL";
+            if database.execute(sql, params![now.to_rfc3339(), name])? == 0 {
                 return Ok(false);
             }
             fs::remove_file(store.directory.join("files").join(&name))?;
