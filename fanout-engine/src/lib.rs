@@ -21,6 +21,9 @@ pub mod ingest;
 pub mod internal;
 pub mod listener;
 mod passes;
+#[cfg(test)]
+#[path = "../../tests/power_cut/mod.rs"]
+mod power_cut;
 pub mod projection;
 pub mod runtime;
 pub mod shape;

@@ -17,6 +17,11 @@ mod isolation;
 mod kill;
 #[path = "../../xtask/src/postgres.rs"]
 mod postgres;
+mod power;
+#[path = "../power_cut/mod.rs"]
+mod power_cut;
+#[path = "../power_cut/tests.rs"]
+mod power_cut_tests;
 mod process;
 #[path = "../../xtask/src/programs.rs"]
 mod programs;

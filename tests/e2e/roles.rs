@@ -17,7 +17,7 @@ async fn control_worker_engine_and_metering_run_as_services_that_meet_in_the_dat
     let control_url = format!("http://127.0.0.1:{}", free_port());
     let options = |arguments: &[&str]| Options {
         database_url: database_url.clone(),
-        environment: vec![("HEADGATE_MASTER_KEY", KEY.to_owned())],
+        environment: vec![("HEADGATE_MASTER_KEY".to_owned(), KEY.to_owned())],
         ..Options::arguments(arguments)
     };
     let mut engine = Platform::start_with(options(&["--roles", "engine", "--control-url", &control_url])).unwrap();

@@ -16,6 +16,9 @@ pub struct Arguments {
     /// Which database.
     #[arg(long, value_enum, default_value_t = Databases::Both)]
     database: Databases,
+    /// Only rounds that cut the power (on SQLite); otherwise they are played with its other rounds.
+    #[arg(long, conflicts_with = "database")]
+    power: bool,
 }
 
 /// Cases of each property in a round; a second of work.
@@ -29,10 +32,12 @@ enum Databases {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let tests = match arguments.database {
-        Databases::Sqlite => "crash::crash_rounds_lose_nothing_on_sqlite",
-        Databases::Postgres => "crash::crash_rounds_lose_nothing_on_postgres",
-        Databases::Both => "crash::crash_rounds",
+    const POWER: &str = "crash::power_cuts_lose_nothing_that_was_promised";
+    let tests: &[&str] = match arguments.database {
+        _ if arguments.power => &[POWER],
+        Databases::Sqlite => &["crash::crash_rounds_lose_nothing_on_sqlite", POWER],
+        Databases::Postgres => &["crash::crash_rounds_lose_nothing_on_postgres"],
+        Databases::Both => &["crash::crash_rounds", POWER],
     };
     let mut properties = cargo();
     properties
@@ -42,7 +47,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     programs::run("the property tests", &mut properties)?;
     // Not with nextest: it ends tests that take long, and shows what they say only at their end.
     let mut soak = cargo();
-    soak.args(["test", "--workspace", "--test", "e2e", "--", tests, "--nocapture"])
+    soak.args(["test", "--workspace", "--test", "e2e", "--", "--nocapture"])
+        .args(tests)
         .env("HEADGATE_SOAK_ROUNDS", arguments.rounds.to_string())
         .env("HEADGATE_SOAK_SEED", arguments.seed.to_string());
     programs::run("the crash loop", &mut soak)

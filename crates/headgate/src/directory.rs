@@ -22,12 +22,7 @@ pub struct Directory {
 impl Directory {
     /// Takes the directory, making it when it is missing.
     pub fn open(root: &Path) -> Result<Self> {
-        let mut builder = std::fs::DirBuilder::new();
-        builder
-            .recursive(true)
-            .mode(0o700)
-            .create(root)
-            .with_context(|| format!("failed to create {}", root.display()))?;
+        make(root).with_context(|| format!("failed to create {}", root.display()))?;
         let root = root.canonicalize()?;
         let mut lock = File::options().create(true).truncate(false).read(true).write(true).open(root.join("lock"))?;
         match lock.try_lock() {
@@ -36,6 +31,7 @@ impl Directory {
             Err(TryLockError::Error(error)) => return Err(error).context("failed to lock the data directory"),
         }
         let node = node(&mut lock).context("failed to read the name of the data directory")?;
+        sync(&root).context("failed to sync the data directory")?;
         Ok(Self { root, node, _lock: lock })
     }
 
@@ -47,7 +43,7 @@ impl Directory {
     /// A place below it, made when it is missing.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.root.join(name);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        make(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
         Ok(folder)
     }
 
@@ -67,10 +63,17 @@ impl Directory {
             Ok(text) => MasterKey::from_hex(text.trim()).with_context(|| format!("{} is not a key", file.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && fresh => {
                 let key = MasterKey::generate();
-                let mut created = File::options().create_new(true).write(true).mode(0o600).open(&file)?;
+                // Under its name it is whole: half a key would lock everybody out.
+                let new = self.root.join("master.key.new");
+                match std::fs::remove_file(&new) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                    _ => {}
+                }
+                let mut created = File::options().create_new(true).write(true).mode(0o600).open(&new)?;
                 created.write_all(key.to_hex().as_bytes())?;
                 created.sync_all()?;
-                File::open(&self.root)?.sync_all()?;
+                std::fs::rename(&new, &file)?;
+                sync(&self.root)?;
                 Ok(key)
             }
             Err(error) => Err(error).with_context(|| {
@@ -78,6 +81,28 @@ impl Directory {
             }),
         }
     }
+}
+
+/// Makes a directory and those above it that are missing, each with a durable name. The name is
+/// synced even if the directory is there: who made it may have been killed before that.
+fn make(directory: &Path) -> std::io::Result<()> {
+    let above = directory.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    if let Some(above) = above.filter(|above| !above.is_dir()) {
+        make(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match above.map(sync) {
+        // It was there and is in somebody else's: its name is not ours to keep.
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// Reads the name out of the lock file, or gives one. Losing it costs nothing but a wait: leases
@@ -92,6 +117,7 @@ fn node(lock: &mut File) -> std::io::Result<String> {
     lock.set_len(0)?;
     lock.rewind()?;
     lock.write_all(id.as_bytes())?;
+    lock.sync_all()?;
     Ok(id)
 }
 
@@ -110,10 +136,27 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_is_made_with_what_is_above_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a/b");
+        let directory = Directory::open(&root).unwrap();
+        assert_eq!(directory.folder("c").unwrap(), root.canonicalize().unwrap().join("c"));
+        directory.folder("c").unwrap();
+        std::fs::write(root.join("d"), "").unwrap();
+        assert!(directory.folder("d/e").is_err());
+    }
+
+    #[test]
     fn the_master_key_is_made_once_and_a_lost_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::open(folder.path()).unwrap();
         assert!(directory.master_key(false).unwrap_err().to_string().contains("master.key"));
+        let made = directory.master_key(true).unwrap().to_hex();
+        assert_eq!(directory.master_key(false).unwrap().to_hex(), made);
+        // The power went while one was made.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("master.key.new"), &made[..9]).unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
         let made = directory.master_key(true).unwrap().to_hex();
         assert_eq!(directory.master_key(false).unwrap().to_hex(), made);
         let mode = std::os::unix::fs::PermissionsExt::mode(

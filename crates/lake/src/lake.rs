@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::config::LakeConfig;
 use crate::delta::{CHANGES, CURRENT, Tables};
+use crate::durable::{make_directory, sync_directory_of};
 use crate::error::{LakeError, Result};
 use crate::landing::Landing;
 use crate::layout::ElementLayout;
@@ -226,14 +227,17 @@ impl Inner {
 }
 
 async fn remove_directory(path: PathBuf) -> Result<()> {
-    match tokio::fs::remove_dir_all(&path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
+    let removed = tokio::task::spawn_blocking(move || match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        // What was erased must not come back.
+        Ok(()) => sync_directory_of(&path),
+    });
+    Ok(removed.await??)
 }
 
 fn lock(directory: &Path) -> Result<File> {
-    std::fs::create_dir_all(directory)?;
+    make_directory(directory)?;
     let path = directory.join("lake.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path)?;
     match file.try_lock() {

@@ -13,6 +13,7 @@ mod batch;
 mod committer;
 mod config;
 mod delta;
+mod durable;
 mod error;
 mod extent;
 #[cfg(test)]
@@ -27,6 +28,11 @@ mod landing;
 mod layout;
 mod log;
 mod poison;
+#[cfg(test)]
+mod power;
+#[cfg(test)]
+#[path = "../../../tests/power_cut/mod.rs"]
+mod power_cut;
 mod scan;
 mod snapshot;
 mod sqlite;

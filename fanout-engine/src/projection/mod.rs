@@ -2,8 +2,11 @@
 //!
 //! The element's writer reads it for before-images and brings it up to date after every commit, so
 //! it stands at the log's head whenever the writer starts a batch (DATA-PLANE rule 2). It is
-//! derived: a file that is behind, or gone, is caught up from the lake. Nothing is synced, because
-//! its position rolls back together with its rows.
+//! derived: a file that is behind, or gone, is caught up from the lake. No commit waits for a sync,
+//! because its position rolls back together with its rows.
+
+#[cfg(test)]
+mod power;
 
 use std::collections::HashMap;
 use std::path::Path;

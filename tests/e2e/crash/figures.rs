@@ -1,5 +1,6 @@
 //! What rounds amounted to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Counts of one round, or of many.
@@ -9,6 +10,8 @@ pub struct Figures {
     pub rounds: u64,
     /// Headgate killed.
     pub kills: u64,
+    /// Headgate's power cut.
+    pub power_cuts: u64,
     /// PostgreSQL killed.
     pub database_kills: u64,
     /// Payloads that heard 202.
@@ -27,6 +30,8 @@ pub struct Figures {
     pub orders: u64,
     /// Orders that ended FAILED, each with its explanation.
     pub failed_orders: u64,
+    /// Syncs, by kind of file; counted where the power is cut.
+    pub syncs: BTreeMap<String, u64>,
     /// Seeds of rounds that failed.
     pub failed: Vec<u64>,
 }
@@ -36,6 +41,7 @@ impl Figures {
     pub fn add(&mut self, other: &Self) {
         self.rounds += other.rounds;
         self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
         self.database_kills += other.database_kills;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
@@ -46,6 +52,9 @@ impl Figures {
         self.orders += other.orders;
         self.failed_orders += other.failed_orders;
         self.failed.extend(&other.failed);
+        for (class, count) in &other.syncs {
+            *self.syncs.entry(class.clone()).or_default() += count;
+        }
     }
 }
 
@@ -53,11 +62,12 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "rounds={} failed={} kills={} database_kills={} acknowledged={} refused={} unknown={} resent={} rows={} \
+            "rounds={} failed={} kills={} power_cuts={} database_kills={} acknowledged={} refused={} unknown={} resent={} rows={} \
              read={} orders={} failed_orders={}",
             self.rounds,
             self.failed.len(),
             self.kills,
+            self.power_cuts,
             self.database_kills,
             self.acknowledged,
             self.refused,

@@ -17,49 +17,56 @@ mod world;
 
 use std::time::Instant;
 
-use crate::harness::Database;
 use crate::postgres::{Durability, Postgres};
 use figures::Figures;
+use round::Blow;
 
 /// Rounds of the plain suite.
 const ROUNDS: u64 = 5;
+/// Its rounds with power cuts.
+const POWER_ROUNDS: u64 = 2;
 /// The seed of its first round.
 const SEED: u64 = 20_260_101;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn crash_rounds_lose_nothing_on_sqlite() {
-    rounds(Database::Sqlite).await;
+    rounds("SQLite", ROUNDS, &Blow::Kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn crash_rounds_lose_nothing_on_postgres() {
-    rounds(Database::Postgres).await;
+    // One of its own: it is killed, too, and what it committed must then still be there.
+    let server = tokio::task::block_in_place(|| Postgres::start(Durability::Full)).unwrap();
+    rounds("PostgreSQL", ROUNDS, &Blow::KillBoth(&server)).await;
 }
 
-async fn rounds(database: Database) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn power_cuts_lose_nothing_that_was_promised() {
+    let ignored = std::env::var("HEADGATE_POWER_IGNORE").unwrap_or_default();
+    let ignored: Vec<&str> = ignored.split(',').filter(|class| !class.is_empty()).collect();
+    rounds("power", POWER_ROUNDS, &Blow::PowerCut(&ignored)).await;
+}
+
+async fn rounds(what: &str, rounds: u64, blow: &Blow<'_>) {
     let number = |name: &str, default: u64| {
         std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
     };
-    let (count, seed) = (number("HEADGATE_SOAK_ROUNDS", ROUNDS), number("HEADGATE_SOAK_SEED", SEED));
-    let server = match database {
-        Database::Sqlite => None,
-        // One of its own: it is killed, too, and what it committed must then still be there.
-        Database::Postgres => Some(tokio::task::block_in_place(|| Postgres::start(Durability::Full)).unwrap()),
-    };
+    let (count, seed) = (number("HEADGATE_SOAK_ROUNDS", rounds), number("HEADGATE_SOAK_SEED", SEED));
     let mut total = Figures::default();
     for seed in seed..seed + count {
         let start = Instant::now();
-        match round::play(seed, server.as_ref()).await {
+        match round::play(seed, blow).await {
             Ok(figures) => {
-                eprintln!("{database:?} seed {seed}: {figures} in {:.1} s", start.elapsed().as_secs_f64());
+                eprintln!("{what} seed {seed}: {figures} in {:.1} s", start.elapsed().as_secs_f64());
                 total.add(&figures);
             }
             Err(error) => {
-                eprintln!("{database:?} seed {seed}: FAILED in {:.1} s: {error:#}", start.elapsed().as_secs_f64());
+                eprintln!("{what} seed {seed}: FAILED in {:.1} s: {error:#}", start.elapsed().as_secs_f64());
                 total.failed.push(seed);
             }
         }
     }
-    eprintln!("{database:?} total: {total}");
-    assert!(total.failed.is_empty(), "{database:?}: rounds with these seeds failed: {:?}", total.failed);
+    eprintln!("{what} total: {total}");
+    total.syncs.iter().for_each(|(class, count)| eprintln!("{what} total: {count} syncs of {class}"));
+    assert!(total.failed.is_empty(), "{what}: rounds with these seeds failed: {:?}", total.failed);
 }

@@ -1,5 +1,6 @@
 //! One round: load, kills, rest, check.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,30 +17,69 @@ use super::source::{Shared, Source};
 use super::world::World;
 use crate::harness::{Options, Platform};
 use crate::postgres::Postgres;
+use crate::power_cut::{Disk, Loss, Recorder, folder};
 
 /// How long the product may take until it is ready again once its database is back.
 const RECOVERY: Duration = Duration::from_secs(30);
 
 /// Who order at once.
 const CUSTOMERS: u64 = 3;
+/// What a sync takes, so that others come while it is under way.
+const SYNC_MICROSECONDS: &str = "1000";
 /// Whatever takes longer is told.
 const NOTABLE: Duration = Duration::from_secs(2);
 
+/// What strikes the product.
+pub enum Blow<'a> {
+    /// SIGKILL.
+    Kill,
+    /// SIGKILL of it and of its database.
+    KillBoth(&'a Postgres),
+    /// The power goes, and with it what was not synced. Syncs of these kinds of files do nothing.
+    PowerCut(&'a [&'a str]),
+}
+
+/// The disk of a product whose power is cut.
+pub struct Power {
+    recorder: Recorder,
+    disk: Disk,
+}
+
 /// Plays the round of `seed` on a fresh data directory and a fresh database.
-pub async fn play(seed: u64, server: Option<&Postgres>) -> Result<Figures> {
+pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
+    let server = match blow {
+        Blow::KillBoth(server) => Some(*server),
+        Blow::Kill | Blow::PowerCut(_) => None,
+    };
     let database_url = match server {
         None => None,
         Some(server) => Some(crate::harness::platform::fresh_database_on(&server.url()).await?),
     };
+    let directory = match blow {
+        // What is synced there is in memory; that it was asked for is what counts.
+        Blow::PowerCut(_) => folder(),
+        _ => tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?,
+    };
+    let mut power = match blow {
+        Blow::PowerCut(ignored) => {
+            Some(Power { recorder: Recorder::new(), disk: Disk::of(directory.path()).ignoring(ignored) })
+        }
+        _ => None,
+    };
     let options = Options {
         database_url,
+        environment: power.as_ref().map(|power| power.environment(directory.path())).unwrap_or_default(),
         ports: free_ports()?,
         // Usage is cut all the time, so that kills fall between cuts.
         ..Options::arguments(&["--usage-span", "1s"])
     };
-    let mut platform = tokio::task::block_in_place(|| Platform::start_with(options))?;
+    let mut platform = tokio::task::block_in_place(|| Platform::start_in(directory, options))?;
     let mut figures = Figures::default();
-    let played = load_and_check(&mut platform, seed, server, &mut figures).await;
+    let played = load_and_check(&mut platform, seed, server, power.as_mut(), &mut figures).await;
+    if let Some(power) = &mut power {
+        power.disk.follow(&power.recorder.take());
+        figures.syncs = power.disk.syncs.clone();
+    }
     if let Err(error) = played {
         let kept = platform.keep();
         return Err(error.context(format!("what is left is in {}", kept.display())));
@@ -52,6 +92,7 @@ async fn load_and_check(
     platform: &mut Platform,
     seed: u64,
     server: Option<&Postgres>,
+    power: Option<&mut Power>,
     figures: &mut Figures,
 ) -> Result<()> {
     let world = World::make(platform, seed).await.context("failed to set the round up")?;
@@ -81,7 +122,7 @@ async fn load_and_check(
     let customers: Vec<_> = customers.collect();
     let follower = tokio::spawn(rest::follow(world.outputs[2].clone(), Arc::clone(&shared.stop)));
 
-    let storm = storm(platform, &world, seed, server, figures).await;
+    let storm = storm(platform, &world, seed, server, power, figures).await;
     shared.stop.store(true, Ordering::Relaxed);
     storm?;
     world.receiver.set(Mood::Well);
@@ -103,6 +144,7 @@ async fn storm(
     world: &World,
     seed: u64,
     server: Option<&Postgres>,
+    mut power: Option<&mut Power>,
     figures: &mut Figures,
 ) -> Result<()> {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -128,13 +170,11 @@ async fn storm(
                 }
             }
             _ => {
-                platform.kill()?;
-                figures.kills += 1;
+                strike(platform, power.as_deref_mut(), &mut rng, figures)?;
                 if rng.gen_bool(0.3) {
                     platform.begin_start()?;
                     pause(&mut rng, 0..700).await;
-                    platform.kill()?;
-                    figures.kills += 1;
+                    strike(platform, power.as_deref_mut(), &mut rng, figures)?;
                 }
                 tokio::task::block_in_place(|| platform.start_again())?;
             }
@@ -142,6 +182,50 @@ async fn storm(
     }
     pause(&mut rng, 100..800).await;
     Ok(())
+}
+
+/// Kills the product, and in most cases cuts its power where that can be done: what a kill left half
+/// done may lie on the disk for long before the power goes.
+fn strike(platform: &mut Platform, power: Option<&mut Power>, rng: &mut StdRng, figures: &mut Figures) -> Result<()> {
+    platform.kill()?;
+    let Some(power) = power else {
+        figures.kills += 1;
+        return Ok(());
+    };
+    let loss = match rng.gen_range(0..6) {
+        0 => None,
+        1 | 2 => Some(Loss::Everything),
+        3 => Some(Loss::Bytes),
+        _ => Some(Loss::by_chance(rng.r#gen())),
+    };
+    match loss {
+        None => figures.kills += 1,
+        Some(_) => figures.power_cuts += 1,
+    }
+    power.strike(platform.directory(), loss)
+}
+
+impl Power {
+    fn environment(&self, root: &Path) -> Vec<(String, String)> {
+        let mut environment = self.recorder.environment(root);
+        environment.push(("HEADGATE_POWER_SYNC_US".to_owned(), SYNC_MICROSECONDS.to_owned()));
+        environment
+    }
+
+    /// The product was killed; when the power is cut as well, puts what is left in its directory.
+    fn strike(&mut self, root: &Path, loss: Option<Loss>) -> Result<()> {
+        self.disk.follow(&self.recorder.take());
+        let different = self.disk.compare(root);
+        // The kill may have come between a change and its record; a move is two names.
+        if different.len() > 2 || !self.disk.unknown.is_empty() {
+            bail!("the recorder missed something: {different:?} {:?}", self.disk.unknown);
+        }
+        if let Some(mut loss) = loss {
+            self.disk.cut(root, &mut loss);
+            self.disk.again(root);
+        }
+        Ok(())
+    }
 }
 
 /// Starts a killed server; the kernel may still hold what its processes shared.

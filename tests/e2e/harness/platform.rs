@@ -42,7 +42,7 @@ pub struct Options {
     /// Further arguments of `headgate serve`.
     pub arguments: Vec<String>,
     /// Further variables of its environment.
-    pub environment: Vec<(&'static str, String)>,
+    pub environment: Vec<(String, String)>,
     /// The soft limit of open files it starts with, where that matters.
     pub open_files: Option<u32>,
 }
@@ -75,7 +75,11 @@ impl Platform {
 
     /// Starts on an empty data directory and a database that may have been used before.
     pub fn join(options: Options) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?;
+        Self::start_in(tempfile::Builder::new().prefix("headgate-e2e-").tempdir()?, options)
+    }
+
+    /// Starts in a directory that holds nothing yet; `data` below it becomes the data directory.
+    pub fn start_in(directory: tempfile::TempDir, options: Options) -> Result<Self> {
         let mut process = spawn(directory.path(), &options)?;
         let ready = ready(&mut process, directory.path())?;
         let admin = ready.admin.unwrap_or_default();
@@ -246,6 +250,7 @@ fn spawn(directory: &Path, options: &Options) -> Result<Child> {
         .arg(directory.join("data"))
         .args(&options.arguments)
         .args(["--outbound-allow", "127.0.0.0/8"])
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -256,7 +261,6 @@ fn spawn(directory: &Path, options: &Options) -> Result<Child> {
     if let Some(url) = &options.database_url {
         command.env("HEADGATE_DATABASE_URL", url);
     }
-    command.envs(options.environment.iter().map(|(name, value)| (*name, value)));
     command.spawn().context("failed to start headgate")
 }
 

@@ -22,7 +22,11 @@ pub struct Stage {
 impl Stage {
     /// On SQLite, with an element of this kind (`events`, `entity`) and the fields of [`fields`].
     pub async fn start(kind: &str) -> Self {
-        let platform = Platform::start(Database::Sqlite).await.unwrap();
+        Self::on(Platform::start(Database::Sqlite).await.unwrap(), kind).await
+    }
+
+    /// The same on a platform that runs already.
+    pub async fn on(platform: Platform, kind: &str) -> Self {
         let admin = platform.admin().await.unwrap();
         let provider = Organisation::create(&admin, &platform.control, "Provider").await.unwrap();
         let consumer = Organisation::create(&admin, &platform.control, "Consumer").await.unwrap();

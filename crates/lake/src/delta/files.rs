@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -14,6 +16,8 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+
+use crate::durable::{make_directory, sync_directory_of};
 
 const STORE: &str = "synced file system";
 
@@ -44,9 +48,7 @@ impl ObjectStore for SyncedFiles {
             }
         };
         let path = self.inner.path_to_filesystem(location)?;
-        // `#<digits>` is the suffix LocalFileSystem itself uses for staged files and hides in listings.
-        let number = self.staged.fetch_add(1, Ordering::Relaxed);
-        let staged = PathBuf::from(format!("{}#{}{number}", path.display(), std::process::id()));
+        let staged = self.staged(&path);
         blocking(move || {
             let written = write(&staged, &path, &payload, create);
             if written.is_err() {
@@ -58,10 +60,12 @@ impl ObjectStore for SyncedFiles {
         Ok(PutResult { e_tag: None, version: None })
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let path = self.inner.path_to_filesystem(location)?;
-        let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(SyncedUpload { inner, path }))
+        let staged = self.staged(&path);
+        let open = (staged.clone(), path.clone());
+        let file = blocking(move || stage(&open.0, &open.1)).await?;
+        Ok(Box::new(SyncedUpload { file: Arc::new(file), staged, path, bytes: 0, named: false }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -85,47 +89,99 @@ impl ObjectStore for SyncedFiles {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.sync_content(from).await?;
         self.inner.copy_opts(from, to, options).await?;
-        let path = self.inner.path_to_filesystem(to)?;
-        blocking(move || sync_named(&path)).await
+        self.sync_name(to).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.sync_content(from).await?;
         self.inner.rename_opts(from, to, options).await?;
-        let path = self.inner.path_to_filesystem(to)?;
-        blocking(move || sync_named(&path)).await
+        self.sync_name(to).await?;
+        self.sync_name(from).await
     }
 }
 
+impl SyncedFiles {
+    /// Where what becomes `path` is written. `#<digits>` is the suffix LocalFileSystem itself uses for
+    /// staged files and hides in listings.
+    fn staged(&self, path: &FsPath) -> PathBuf {
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        PathBuf::from(format!("{}#{}{number}", path.display(), std::process::id()))
+    }
+
+    async fn sync_content(&self, location: &Path) -> Result<()> {
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || File::open(path).and_then(|file| file.sync_all()).map_err(generic)).await
+    }
+
+    async fn sync_name(&self, location: &Path) -> Result<()> {
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || sync_directory_of(&path).map_err(generic)).await
+    }
+}
+
+/// A file that comes in parts. Dropped before it has its name, it goes.
 #[derive(Debug)]
 struct SyncedUpload {
-    inner: Box<dyn MultipartUpload>,
+    file: Arc<File>,
+    staged: PathBuf,
     path: PathBuf,
+    bytes: u64,
+    named: bool,
 }
 
 #[async_trait]
 impl MultipartUpload for SyncedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
+        let (file, mut at) = (Arc::clone(&self.file), self.bytes);
+        self.bytes += data.content_length() as u64;
+        Box::pin(blocking(move || {
+            for chunk in data.iter() {
+                file.write_all_at(chunk, at).map_err(generic)?;
+                at += chunk.len() as u64;
+            }
+            Ok(())
+        }))
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let result = self.inner.complete().await?;
-        let path = self.path.clone();
-        blocking(move || sync_named(&path)).await?;
-        Ok(result)
+        let (file, staged, path) = (Arc::clone(&self.file), self.staged.clone(), self.path.clone());
+        blocking(move || {
+            file.sync_all().map_err(generic)?;
+            std::fs::rename(staged, &path).and_then(|()| sync_directory_of(&path)).map_err(generic)
+        })
+        .await?;
+        self.named = true;
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        let staged = self.staged.clone();
+        blocking(move || std::fs::remove_file(staged).map_err(generic)).await
     }
 }
 
-fn write(staged: &FsPath, path: &FsPath, payload: &PutPayload, create: bool) -> Result<()> {
-    if let Some(parent) = path.parent() {
+impl Drop for SyncedUpload {
+    fn drop(&mut self) {
+        if !self.named {
+            // It may have been aborted.
+            let _ = std::fs::remove_file(&self.staged);
+        }
+    }
+}
+
+fn stage(staged: &FsPath, path: &FsPath) -> Result<File> {
+    if let Some(parent) = path.parent()
+        && !parent.is_dir()
+    {
         make_directory(parent).map_err(generic)?;
     }
-    let mut file = File::options().write(true).create_new(true).open(staged).map_err(generic)?;
+    File::options().write(true).create_new(true).open(staged).map_err(generic)
+}
+
+fn write(staged: &FsPath, path: &FsPath, payload: &PutPayload, create: bool) -> Result<()> {
+    let mut file = stage(staged, path)?;
     for chunk in payload.iter() {
         file.write_all(chunk).map_err(generic)?;
     }
@@ -143,32 +199,6 @@ fn write(staged: &FsPath, path: &FsPath, payload: &PutPayload, create: bool) -> 
         std::fs::rename(staged, path).map_err(generic)?;
     }
     sync_directory_of(path).map_err(generic)
-}
-
-fn sync_named(path: &FsPath) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).and_then(|()| sync_directory_of(path)).map_err(generic)
-}
-
-/// Makes the name of `path` durable.
-pub(crate) fn sync_directory_of(path: &FsPath) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// Makes a directory and the names that lead to it durable.
-pub(crate) fn make_directory(path: &FsPath) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        make_directory(parent)?;
-    }
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_directory_of(path),
-    }
 }
 
 fn generic(source: std::io::Error) -> object_store::Error {
@@ -203,5 +233,25 @@ mod tests {
         store.put(&path, "three".into()).await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "three");
         assert_eq!(std::fs::read_dir(directory.path().join("a/b")).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_parts_has_its_name_when_it_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SyncedFiles::default();
+        let path = Path::from_absolute_path(directory.path().join("a/parts")).unwrap();
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        let (first, second) = (upload.put_part("one ".into()), upload.put_part("two".into()));
+        second.await.unwrap();
+        first.await.unwrap();
+        assert!(store.get(&path).await.is_err());
+        upload.complete().await.unwrap();
+        drop(upload);
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "one two");
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        upload.put_part("three".into()).await.unwrap();
+        drop(upload);
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "one two");
+        assert_eq!(std::fs::read_dir(directory.path().join("a")).unwrap().count(), 1);
     }
 }

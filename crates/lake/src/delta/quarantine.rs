@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::files::{make_directory, sync_directory_of};
+use crate::durable::{make_directory, sync_directory_of};
 use crate::error::Result;
 
 const QUARANTINE: &str = "_quarantine";

@@ -19,9 +19,10 @@ use uuid::Uuid;
 
 use super::actions;
 use super::data_file::{DataFile, Encoded, Stored};
-use super::files::{SyncedFiles, make_directory};
+use super::files::SyncedFiles;
 use super::quarantine::quarantine;
 use crate::config::LakeConfig;
+use crate::durable::make_directory;
 use crate::error::{LakeError, Result};
 
 /// Earlier versions of the file list a snapshot may still ask for.
@@ -92,7 +93,7 @@ impl Table {
     pub(crate) async fn open(directory: &Path, name: String, config: &LakeConfig, clock: SharedClock) -> Result<Self> {
         let path = directory.to_owned();
         tokio::task::spawn_blocking(move || -> Result<()> {
-            make_directory(&path.join("_delta_log"))?;
+            make_table_directory(&path)?;
             quarantine(&path).map(drop)
         })
         .await??;
@@ -281,4 +282,17 @@ impl Table {
         })
         .await?
     }
+}
+
+/// Makes what a table without a commit needs. A table with one has durable names all the way up:
+/// none was made before.
+fn make_table_directory(table: &Path) -> Result<()> {
+    let log = table.join("_delta_log");
+    let is_empty = std::fs::read_dir(&log).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty {
+        table.parent().map_or(Ok(()), make_directory)?;
+        make_directory(table)?;
+        make_directory(&log)?;
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the landing zone knows in memory: which payloads wait, and how much room they take.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use headgate_types::{ChannelId, FeedId, ReceiptId};
@@ -36,6 +36,8 @@ pub(super) struct Index {
     receipts: HashMap<ReceiptId, u64>,
     channels: HashMap<ChannelId, LandingUsage>,
     reserved: HashMap<ChannelId, u64>,
+    /// Channels whose directory has a durable name, as far as this process knows.
+    directories: HashSet<ChannelId>,
     total: u64,
     reserved_total: u64,
 }
@@ -67,6 +69,16 @@ impl Index {
     pub(super) fn forget(&mut self, channel: ChannelId) {
         self.feeds.retain(|(owner, _), _| *owner != channel);
         self.channels.remove(&channel);
+        self.directories.remove(&channel);
+    }
+
+    /// Whether a file in the channel's directory can be found again after a power cut.
+    pub(super) fn has_directory(&self, channel: ChannelId) -> bool {
+        self.directories.contains(&channel)
+    }
+
+    pub(super) fn made_directory(&mut self, channel: ChannelId) {
+        self.directories.insert(channel);
     }
 
     /// Waiting payloads of a feed after `after`, oldest first.

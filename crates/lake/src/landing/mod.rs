@@ -26,6 +26,7 @@ use self::spool::Spool;
 use self::store::Row;
 use crate::committer::Committer;
 use crate::config::LakeConfig;
+use crate::durable::make_directory;
 use crate::error::{LakeError, Result};
 use crate::poison::Poison;
 use crate::sqlite::Readers;
@@ -44,7 +45,7 @@ pub struct Landing {
 
 impl Landing {
     pub(crate) fn open(directory: &Path, config: &LakeConfig, clock: SharedClock, poison: Poison) -> Result<Self> {
-        std::fs::create_dir_all(directory)?;
+        make_directory(directory)?;
         let database = directory.join("landing.db");
         let connection = store::open(&database)?;
         let mut index = Index::default();
@@ -156,6 +157,10 @@ impl Landing {
             }
             held.push(chunk);
             if total > INLINE_BYTES as u64 {
+                if !self.index.lock().has_directory(channel) {
+                    spool::make_channel(&self.directory, channel).await?;
+                    self.index.lock().made_directory(channel);
+                }
                 let mut file = Spool::create(&self.directory, channel, receipt).await?;
                 for chunk in held.drain(..) {
                     file.write(&chunk).await?;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use headgate_types::{ChannelId, ReceiptId};
 use tokio::io::AsyncWriteExt;
 
+use crate::durable::{make_directory, sync_directory_of};
 use crate::error::Result;
 
 const EXTENSION: &str = "payload";
@@ -25,11 +26,6 @@ pub(super) struct Spool {
 impl Spool {
     pub(super) async fn create(directory: &Path, channel: ChannelId, receipt: ReceiptId) -> Result<Self> {
         let path = path(directory, channel, receipt);
-        let parent = directory.join(channel.to_string());
-        if !tokio::fs::try_exists(&parent).await? {
-            tokio::fs::create_dir_all(&parent).await?;
-            sync_directory(directory.to_owned()).await?;
-        }
         let file = tokio::fs::File::options().write(true).create_new(true).open(&path).await?;
         Ok(Self { path, file, kept: false })
     }
@@ -42,10 +38,8 @@ impl Spool {
     pub(super) async fn sync(&mut self) -> Result<()> {
         self.file.flush().await?;
         self.file.sync_all().await?;
-        if let Some(parent) = self.path.parent() {
-            sync_directory(parent.to_owned()).await?;
-        }
-        Ok(())
+        let path = self.path.clone();
+        Ok(tokio::task::spawn_blocking(move || sync_directory_of(&path)).await??)
     }
 
     /// The file stays: its row is durable.
@@ -62,8 +56,10 @@ impl Drop for Spool {
     }
 }
 
-async fn sync_directory(path: PathBuf) -> Result<()> {
-    tokio::task::spawn_blocking(move || Ok(std::fs::File::open(path)?.sync_all()?)).await?
+/// Makes a channel's directory, and its name durable.
+pub(super) async fn make_channel(directory: &Path, channel: ChannelId) -> Result<()> {
+    let path = directory.join(channel.to_string());
+    Ok(tokio::task::spawn_blocking(move || make_directory(&path)).await??)
 }
 
 /// Removes files without a row: a crash came between the file and its row.

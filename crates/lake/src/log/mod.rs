@@ -27,6 +27,7 @@ pub use self::types::{Appended, Fenced, LogExtent, NewCommit, Position, SideEntr
 use crate::batch::{LakeBatch, with_positions};
 use crate::committer::Committer;
 use crate::config::LakeConfig;
+use crate::durable::make_directory;
 use crate::error::{LakeError, Result};
 use crate::layout::{ElementLayout, extension_error};
 use crate::poison::Poison;
@@ -53,7 +54,7 @@ pub struct Log {
 
 impl Log {
     pub(crate) fn open(directory: &Path, config: &LakeConfig, clock: SharedClock, poison: Poison) -> Result<Self> {
-        std::fs::create_dir_all(directory)?;
+        make_directory(directory)?;
         let database = directory.join("log.db");
         let connection = store::open(&database)?;
         let (memory, next_sequence) = load(&connection)?;

@@ -9,6 +9,8 @@
 mod cells;
 mod document;
 mod filter;
+#[cfg(test)]
+mod power;
 mod query;
 mod render;
 mod seal;

@@ -6,6 +6,8 @@
 //! bounded by its size, and when it is full delivery waits rather than dropping anything.
 
 mod encode;
+#[cfg(test)]
+mod power;
 mod serve;
 mod settings;
 mod sink;

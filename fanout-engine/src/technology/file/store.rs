@@ -139,6 +139,15 @@ impl Store {
         for left_over in fs::read_dir(self.directory.join("tmp"))? {
             fs::remove_file(left_over?.path())?;
         }
+        // A deletion that was answered may have been undone in the directory, or not begun there.
+        let mut kept = database.prepare("SELECT 1 FROM files WHERE name = $1 AND deleted_at IS NULL")?;
+        for file in fs::read_dir(self.directory.join("files"))? {
+            let file = file?;
+            if !kept.exists(params![file.file_name().to_string_lossy()])? {
+                fs::remove_file(file.path())?;
+            }
+        }
+        drop(kept);
         self.write_manifest(&database, now)
     }
 
@@ -230,8 +239,9 @@ impl Store {
         let store = Arc::clone(self);
         blocking(move || {
             let database = store.database.lock();
-            let sql = "UPDATE files SET deleted_at = $2 WHERE name = $1 AND deleted_at IS NULL";
-            if database.execute(sql, params![name, now.to_rfc3339()])? == 0 {
+            // SQLite counts `$1` as a name, by where it first stands.
+            let sql = "UPDATE files SET deleted_at = $1 WHERE name = $2 AND deleted_at IS NULL";
+            if database.execute(sql, params![now.to_rfc3339(), name])? == 0 {
                 return Ok(false);
             }
             fs::remove_file(store.directory.join("files").join(&name))?;
@@ -359,4 +369,37 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use headgate_types::ElementId;
+    use headgate_types::channel::Lane;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_whose_deletion_did_not_reach_the_disk_is_gone_after_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = crate::delivery::limits::PLENTY;
+        let open =
+            async || Arc::new(Store::open(folder.path().to_owned(), &limits, DateTime::UNIX_EPOCH).await.unwrap());
+        let store = open().await;
+        let flow = FlowKey { element: ElementId::new(), lane: Lane::Live };
+        for to in [1, 2] {
+            let (table, content) = ("t".to_owned(), b"{}".to_vec());
+            let (format, checksum) = (Format::Ndjson, Checksum::EMPTY);
+            let file = NewFile { flow, to, table, format, model_version: 1, records: 1, checksum, content };
+            store.publish(file, DateTime::UNIX_EPOCH).await.unwrap();
+        }
+        let files = folder.path().join("files");
+        let names: Vec<String> = store.list(0, 9).await.unwrap().into_iter().map(|file| file.name).collect();
+        assert!(store.delete(names[0].clone(), DateTime::UNIX_EPOCH).await.unwrap());
+        drop(store);
+        // The power went before the directory was written.
+        fs::write(files.join(&names[0]), b"{}").unwrap();
+        let store = open().await;
+        assert!(!files.join(&names[0]).exists() && files.join(&names[1]).exists());
+        assert_eq!(store.list(0, 9).await.unwrap().len(), 1);
+    }
 }

@@ -4,6 +4,8 @@
 //! WebSocket. A position that fell out of the ring answers 410, never a silent gap.
 
 mod follow;
+#[cfg(test)]
+mod power;
 mod query;
 mod ring;
 mod serve;

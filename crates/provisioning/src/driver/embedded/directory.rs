@@ -37,7 +37,12 @@ impl Root {
         let directory = self.directory(marker.channel);
         let binding = binding(&directory)?;
         match read_marker(&directory)? {
-            Some(found) if found == *marker => return Ok(binding),
+            Some(found) if found == *marker => {
+                // Whoever named it may have been killed before that was durable.
+                sync(&directory)?;
+                sync(&self.path)?;
+                return Ok(binding);
+            }
             Some(found) => of_tenant(&found, marker.tenant)?,
             None => {}
         }
