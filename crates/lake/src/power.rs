@@ -182,8 +182,8 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
             return Err(format!("offset {promised} of {} was acknowledged, the head is {head}", layout.element));
         }
     }
-    let look = async || {
-        for (number, layout) in elements.iter().enumerate() {
+    let look = async |count: usize| {
+        for (number, layout) in elements[..count].iter().enumerate() {
             let head = lake.log().head(layout.element);
             let scanned: Result<Vec<_>, _> = lake.scan(layout.element, 0, head).try_collect().await;
             let batches = scanned.map_err(|error| format!("cannot be read: {error}"))?;
@@ -204,7 +204,7 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
         }
         Ok::<(), String>(())
     };
-    look().await?;
+    look(3).await?;
     let (channel, feed) = feed();
     let payloads = lake.landing().read(channel, feed, 0, u64::MAX).await.map_err(|error| error.to_string())?;
     for (sequence, number, size) in &promised.landed {
@@ -231,11 +231,12 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
     let next = land(&lake, 1_000_000, 1_100_000).await;
     assert!(promised.landed.iter().all(|(sequence, ..)| *sequence < next), "a place was given twice");
     append_events(&lake, &elements[0], 2).await;
-    for layout in &elements {
+    // The large one stays in the log: what is rolled is small, and quickly written.
+    for layout in &elements[..2] {
         lake.roll(layout.element).await.map_err(|error| format!("cannot be rolled: {error}"))?;
     }
     lake.publish_tables(elements[1].element).await.map_err(|error| format!("cannot be published: {error}"))?;
-    look().await?;
+    look(2).await?;
     // Nothing that the tables hold may depend on what memory still knows.
     drop(lake);
     drop(open(&root).await.map_err(|error| format!("cannot be opened again: {error}"))?);

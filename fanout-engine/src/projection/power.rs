@@ -55,14 +55,14 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
     let mut projection = open(&root)?;
     for _ in 0..2 {
         let (position, _) = projection.position().map_err(|error| format!("cannot be read: {error}"))?;
-        let keys: Vec<Vec<u8>> = (1..=CHANGES + 2).map(key).collect();
+        let keys: Vec<Vec<u8>> = (1..=CHANGES + 8).map(key).collect();
         let rows = projection.get(keys.iter().map(Vec::as_slice));
         let rows = rows.map_err(|error| format!("cannot be read: {error}"))?;
-        let right = (1..=CHANGES + 2).all(|n| rows.get(&key(n)) == (n <= position).then(|| row(n)).as_ref());
+        let right = (1..=CHANGES + 8).all(|n| rows.get(&key(n)) == (n <= position).then(|| row(n)).as_ref());
         if !right {
             return Err(format!("it stands at {position} and has {} rows", rows.len()));
         }
-        for n in position + 1..=CHANGES + 2 {
+        for n in position + 1..=position + 4 {
             apply(&mut projection, n)?;
         }
     }

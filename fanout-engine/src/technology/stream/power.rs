@@ -81,6 +81,10 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
     if !made {
         return Ok(());
     }
+    // Closed in order before anything else comes, as by a customer who pauses the channel.
+    let ring = open(&root).await?;
+    ring.close().await;
+    drop(ring);
     let ring = open(&root).await?;
     let cursor = ring.cursor(flow()).await.map_err(|error| format!("{error:?}"))?.unwrap_or(0);
     // Records and cursor go together (rule 26).
@@ -88,12 +92,17 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
     if !held.values().copied().eq(1..=cursor) || cursor < closed {
         return Err(format!("the cursor is at {cursor}, {closed} was closed in order, held are {:?}", held.values()));
     }
-    // They come again, and nothing that was handed out turns into something else.
-    for offset in cursor + 1..=BATCHES + 2 {
+    // They come again behind something else, and nothing that was handed out turns into another.
+    let other = FlowKey { element: ElementId::from_uuid(Uuid::from_u128(2)), lane: Lane::Live };
+    let record = (1, NewRecord { element: "other".into(), json: b"{\"n\": 0}".to_vec() });
+    let written = ring.append(other, 1, vec![record], DateTime::UNIX_EPOCH).await;
+    written.map_err(|error| format!("cannot be written: {error:?}"))?;
+    let to = handed_out.values().copied().max().unwrap_or(0).max(cursor) + 2;
+    for offset in cursor + 1..=to {
         append(&ring, offset).await?;
     }
     let held = read(&ring).await?;
-    if !held.values().copied().eq(1..=BATCHES + 2) {
+    if !held.values().copied().filter(|offset| *offset > 0).eq(1..=to) {
         return Err(format!("after delivering again: {held:?}"));
     }
     let last = handed_out.keys().next_back().copied().unwrap_or(0);

@@ -106,13 +106,14 @@ impl Ring {
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "NORMAL")?;
         database.execute_batch(TABLES)?;
-        let (floor, reserved, bytes, clean) =
-            database.query_row("SELECT floor, reserved, bytes, clean FROM ring", [], |row| {
-                Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?, row.get::<_, bool>(3)?))
-            })?;
+        let (floor, reserved, bytes) = database.query_row("SELECT floor, reserved, bytes FROM ring", [], |row| {
+            Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?))
+        })?;
         let newest: Option<i64> = database.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
         let written = newest.map_or(floor, i64::unsigned_abs);
-        let last = if clean { written } else { written.max(reserved) };
+        // What was left in order is reserved up to its last position, which may lie far behind the
+        // last record: a power loss took what was between, and readers have seen it.
+        let last = written.max(reserved);
         let reader = Connection::open(file)?;
         reader.pragma_update(None, "query_only", true)?;
         let mut writer = Writer {
