@@ -18,6 +18,7 @@ import json, pathlib, sys
 import duckdb, duckdb_extension_delta, polars
 from deltalake import DeltaTable
 con = duckdb.connect()
+con.execute("SET enable_progress_bar = false")
 extension = next(pathlib.Path(duckdb_extension_delta.__file__).parent.rglob("*.duckdb_extension"))
 con.execute(f"LOAD '{extension}'")
 out = {}

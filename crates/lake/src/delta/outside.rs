@@ -25,6 +25,7 @@ out["polars_rows"] = len(frame)
 out["columns"] = frame.columns
 out["filtered"] = len(polars.scan_delta(changes).filter(polars.col("_offset") > 95).collect())
 con = duckdb.connect()
+con.execute("SET enable_progress_bar = false")
 extension = next(pathlib.Path(duckdb_extension_delta.__file__).parent.rglob("*.duckdb_extension"))
 con.execute(f"LOAD '{extension}'")
 out["duckdb_rows"] = con.execute(f"SELECT count(*) FROM delta_scan('{changes}')").fetchone()[0]
