@@ -19,9 +19,9 @@ use std::time::Duration;
 use headgate_catalog::channels::{self, ChannelHead};
 use headgate_database::Db;
 use headgate_lake::Fenced;
+use headgate_types::ChannelId;
 use headgate_types::channel::{ChannelState, ConditionType, Direction};
 use headgate_types::engine::ChannelStatistics;
-use headgate_types::{ChannelId, ElementId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,6 +32,7 @@ pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
 use wanted::{Mode, Wanted};
 
+use crate::delivery::Looked;
 use crate::error::EngineFault;
 
 /// Looks at the catalog this often even when nobody woke it.
@@ -97,6 +98,7 @@ impl Runtime {
                 tracing::error!(%error, "a channel's task ended badly");
             }
         }
+        self.surroundings.context.router.close().await;
     }
 
     /// One pass.
@@ -230,8 +232,7 @@ impl Runtime {
     #[must_use]
     pub fn idle(&self) -> bool {
         let lake = &self.surroundings.context.lake;
-        let up_to_date =
-            |heads: &[(ElementId, u64)]| heads.iter().all(|(element, head)| lake.log().head(*element) == *head);
+        let up_to_date = |looked: &[Looked]| looked.iter().all(|looked| looked.is_current(lake.log()));
         self.running.lock().values().all(|running| {
             let current = running.wanted.borrow().version == running.head.version;
             let observed = running.observed.lock();

@@ -88,11 +88,6 @@ impl<K: Ord + Clone> Intervals<K> {
         let node = node as usize;
         &self.held[self.starts[node] as usize..self.starts[node + 1] as usize]
     }
-
-    /// Nodes are numbered below this.
-    pub const fn size(&self) -> usize {
-        2 * self.leaves
-    }
 }
 
 const fn value<K>(bound: &Bound<K>) -> Option<&K> {
