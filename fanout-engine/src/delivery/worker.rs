@@ -532,6 +532,12 @@ impl Worker {
         Ok(())
     }
 
+    /// Whether anything delivered is not cut into usage yet.
+    #[must_use]
+    pub fn has_open_usage(&self) -> bool {
+        self.flows.iter().any(|flow| flow.row.open.records > 0)
+    }
+
     /// Cuts the open usage of every flow, whatever the hour.
     pub async fn cut_usage(&mut self) -> Result<(), DeliveryError> {
         for flow in &mut self.flows {

@@ -20,6 +20,9 @@ use crate::technology::{self, FlowKey, OpenChannel, Secrets, Served, ServedChann
 
 /// Looks again this often even when nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// As long as nothing was delivered for [`LOOK_AGAIN`] and no usage is open: what there is to do then
+/// announces itself.
+const QUIET: Duration = Duration::from_secs(60);
 /// While something collected waits to be published.
 const COLLECTING: Duration = Duration::from_secs(1);
 /// After a failed opening.
@@ -56,6 +59,8 @@ pub struct ChannelTask {
     measured: Option<Instant>,
     /// How far the flows have looked; empty when news of the logs are of no use.
     looked: Vec<Looked>,
+    /// When something was delivered last, or the channel opened.
+    moved: Instant,
     cut: u64,
 }
 
@@ -70,12 +75,17 @@ struct Open {
 impl ChannelTask {
     /// A task that has not opened anything yet.
     #[must_use]
-    pub const fn new(
-        surroundings: Surroundings,
-        wanted: watch::Receiver<Arc<Wanted>>,
-        observed: SharedObserved,
-    ) -> Self {
-        Self { surroundings, wanted, observed, open: None, measured: None, looked: Vec::new(), cut: 0 }
+    pub fn new(surroundings: Surroundings, wanted: watch::Receiver<Arc<Wanted>>, observed: SharedObserved) -> Self {
+        Self {
+            surroundings,
+            wanted,
+            observed,
+            open: None,
+            measured: None,
+            looked: Vec::new(),
+            moved: Instant::now(),
+            cut: 0,
+        }
     }
 
     /// Runs until the channel is drained, forgotten or the process stops.
@@ -125,7 +135,14 @@ impl ChannelTask {
         let listening = turn == Turn::Idle && wanted.mode == Mode::Run;
         self.looked = if listening { open.worker.looked(&heads) } else { Vec::new() };
         let limit = match &turn {
-            Turn::Moved => Duration::ZERO,
+            Turn::Moved => {
+                self.moved = Instant::now();
+                Duration::ZERO
+            }
+            Turn::Idle if self.moved.elapsed() >= LOOK_AGAIN => {
+                open.sink.rest(LOOK_AGAIN).await;
+                if open.worker.has_open_usage() { LOOK_AGAIN } else { QUIET }
+            }
             Turn::Idle => LOOK_AGAIN,
             Turn::Wait { limit, .. } => *limit,
         };
@@ -182,6 +199,7 @@ impl ChannelTask {
         }
         let open = self.open_resource(wanted).await?;
         self.open = Some(open);
+        self.moved = Instant::now();
         Ok(())
     }
 

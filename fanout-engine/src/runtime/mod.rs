@@ -7,6 +7,7 @@
 mod channel;
 mod load;
 mod observed;
+mod plans;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use channel::ChannelTask;
 pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
+use plans::Plans;
 use wanted::{Mode, Wanted};
 
 use crate::delivery::Looked;
@@ -44,6 +46,7 @@ pub struct Runtime {
     control: Db,
     surroundings: Surroundings,
     record_id_key: [u8; 32],
+    plans: Plans,
     running: Mutex<HashMap<ChannelId, Running>>,
     /// Fenced elements whose owners were not told yet.
     fenced: Mutex<Vec<Fenced>>,
@@ -72,6 +75,7 @@ impl Runtime {
             control,
             surroundings,
             record_id_key,
+            plans: Plans::default(),
             running: Mutex::default(),
             fenced: Mutex::default(),
             passes: watch::Sender::new(0),
@@ -150,6 +154,9 @@ impl Runtime {
             // A change of a paused channel does not resume it.
             let held = self.running.lock().get(&head.id).map(|running| running.wanted.borrow().mode);
             wanted.mode = held.filter(|mode| matches!(mode, Mode::Hold(_))).unwrap_or(wanted.mode);
+        }
+        for scope in &mut wanted.scopes {
+            scope.plan = self.plans.shared(Arc::clone(&scope.plan));
         }
         for layout in &wanted.layouts {
             self.surroundings.context.lake.register(layout.clone()).await?;
