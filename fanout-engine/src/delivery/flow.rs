@@ -10,13 +10,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use headgate_lake::{Lake, LakeBatch, LakeError, Log};
+use headgate_lake::{Lake, LakeBatch, LakeError};
 use headgate_metering::Dims;
-use headgate_types::ElementId;
 use headgate_types::channel::Lane;
 use headgate_types::schema::ElementKind;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::Router;
 use super::books::Settled;
@@ -277,45 +275,6 @@ impl Flow {
     /// Puts back what could not be booked, to be tried again.
     pub fn unsettle(&mut self, settled: Settled) {
         self.unsettled.push_front(settled);
-    }
-}
-
-/// How far a flow has looked when it had nothing to do.
-#[derive(Debug, Clone)]
-pub struct Looked {
-    /// The element.
-    pub element: ElementId,
-    /// Everything through here was looked at, or needs no look.
-    pub through: u64,
-    /// Says which commits concern the flow; without it, every commit does.
-    pub following: Option<Arc<Following>>,
-}
-
-impl Looked {
-    /// Whether there is still nothing to look at, and nothing may turn up in what is in the log.
-    #[must_use]
-    pub fn is_current(&self, log: &Log) -> bool {
-        let head = log.head(self.element);
-        match &self.following {
-            Some(following) => following.clear_through(self.through) >= head,
-            None => head == self.through,
-        }
-    }
-
-    /// Whether there is something to look at.
-    #[must_use]
-    pub fn is_behind(&self, log: &Log) -> bool {
-        let head = log.head(self.element);
-        head > self.through && self.following.as_ref().is_none_or(|following| following.concerns(self.through))
-    }
-
-    /// Changes when there is something to look at.
-    #[must_use]
-    pub fn news(&self, log: &Log) -> Option<watch::Receiver<u64>> {
-        match &self.following {
-            Some(following) => Some(following.news()),
-            None => log.watch(self.element).ok(),
-        }
     }
 }
 

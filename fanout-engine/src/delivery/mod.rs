@@ -12,6 +12,7 @@ mod bucket;
 mod flow;
 #[cfg(test)]
 pub(crate) mod limits;
+mod looked;
 mod quota;
 pub mod refusals;
 mod retry;
@@ -36,7 +37,8 @@ use crate::tenant_quotas::TenantQuotas;
 
 pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
-pub use flow::{Flow, Looked};
+pub use flow::Flow;
+pub use looked::Looked;
 pub use router::{Following, Router};
 pub use ticks::Ticks;
 pub use worker::{Terms, Turn, Waiting, Worker};

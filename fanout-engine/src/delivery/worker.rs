@@ -22,7 +22,7 @@ use super::accounts::{self, Refusal};
 use super::bisect::{self, Cut};
 use super::books::{Settled, span_start};
 use super::bucket::Throttle;
-use super::flow::{Flow, FlowError, Looked};
+use super::flow::{Flow, FlowError};
 use super::quota::{Allowed, Spent, allowed};
 use super::retry::Breaker;
 use super::ticks::Ticks;
@@ -90,7 +90,7 @@ pub struct Terms {
 /// The worker's state between turns.
 #[derive(Debug)]
 pub struct Worker {
-    context: Context,
+    pub(super) context: Context,
     terms: Terms,
     sink: Arc<dyn Sink>,
     throttle: Throttle,
@@ -140,7 +140,7 @@ impl Worker {
     }
 
     /// Whether a lane should run.
-    const fn wants(&self, lane: Lane) -> bool {
+    pub(super) const fn wants(&self, lane: Lane) -> bool {
         match lane {
             Lane::Live => self.terms.lanes.live,
             Lane::Backfill => self.terms.lanes.backfill,
@@ -209,41 +209,13 @@ impl Worker {
 
     /// Whether the element's history is still on its way: the live lane begins behind it, or an
     /// old image could follow a new one.
-    fn history_first(&self, index: usize) -> bool {
+    pub(super) fn history_first(&self, index: usize) -> bool {
         let key = self.flows[index].key();
         key.lane == Lane::Live
             && self
                 .flows
                 .iter()
                 .any(|flow| flow.key().element == key.element && flow.key().lane == Lane::Backfill && !flow.finished())
-    }
-
-    /// Where the logs of the flows end now, to be told to [`Worker::looked`] after a round.
-    #[must_use]
-    pub fn heads(&self) -> Vec<u64> {
-        self.flows.iter().map(|flow| self.context.lake.log().head(flow.key().element)).collect()
-    }
-
-    /// How far the flows looked in a round that began when the logs ended at `heads` and found
-    /// nothing left to do.
-    #[must_use]
-    pub fn looked(&self, heads: &[u64]) -> Vec<Looked> {
-        let looked = |(index, (flow, head)): (usize, (&Flow, &u64))| {
-            let key = flow.key();
-            // What is not to run now is not to look: every commit is looked at anew.
-            let runs = self.wants(key.lane) && !self.history_first(index);
-            let following = flow.following().filter(|_| runs).cloned();
-            let through = if following.is_some() { flow.window.to() } else { *head };
-            Looked { element: key.element, through, following }
-        };
-        let flows = self.flows.iter().zip(heads).enumerate();
-        flows.filter(|(_, (flow, _))| !flow.finished()).map(looked).collect()
-    }
-
-    /// Whether the router has come to the ends of the logs and nothing it found is left to do.
-    #[cfg(test)]
-    pub fn is_current(&self, heads: &[u64]) -> bool {
-        self.looked(heads).iter().all(|looked| looked.is_current(self.context.lake.log()))
     }
 
     /// Whether the breaker or the rate holds everything.

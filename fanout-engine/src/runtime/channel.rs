@@ -92,10 +92,11 @@ impl ChannelTask {
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            // Boxed: while the task waits, it holds none of what its work needs.
             let limit = match wanted.mode {
-                Mode::Drain if self.drain(&wanted).await => return,
+                Mode::Drain if Box::pin(self.drain(&wanted)).await => return,
                 Mode::Drain => REOPEN,
-                Mode::Run | Mode::Hold(_) => self.step(&wanted).await,
+                Mode::Run | Mode::Hold(_) => Box::pin(self.step(&wanted)).await,
             };
             if !limit.is_zero() && !self.wait(limit, &shutdown).await {
                 break;
@@ -105,7 +106,7 @@ impl ChannelTask {
             }
             tokio::task::yield_now().await;
         }
-        self.close().await;
+        Box::pin(self.close()).await;
     }
 
     /// One round. Returns how long there is nothing to do, at most.

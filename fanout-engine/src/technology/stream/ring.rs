@@ -130,13 +130,14 @@ impl Ring {
     fn open_file(file: PathBuf, limits: &Limits, now: DateTime<Utc>) -> Result<Self, rusqlite::Error> {
         let database = connect(&file)?;
         database.execute_batch(TABLES)?;
-        let (floor, reserved, bytes, clean) =
-            database.query_row("SELECT floor, reserved, bytes, clean FROM ring", [], |row| {
-                Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?, row.get::<_, bool>(3)?))
-            })?;
+        let (floor, reserved, bytes) = database.query_row("SELECT floor, reserved, bytes FROM ring", [], |row| {
+            Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?))
+        })?;
         let newest: Option<i64> = database.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
         let written = newest.map_or(floor, i64::unsigned_abs);
-        let last = if clean { written } else { written.max(reserved) };
+        // What was left in order is reserved up to its last position, which may lie far behind the
+        // last record: a power loss took what was between, and readers have seen it.
+        let last = written.max(reserved);
         let age = (limits.retention_seconds > 0)
             .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000)));
         let retention = Retention { bytes: limits.retention_bytes, age };
