@@ -156,7 +156,7 @@ impl Element {
 
 /// Follows the log until nobody follows the element, the element is gone, or the process stops.
 pub async fn run(router: Router, element: Arc<Element>, mut head: watch::Receiver<u64>, stop: CancellationToken) {
-    loop {
+    while !stop.is_cancelled() {
         let routed = *element.routed.borrow();
         let end = *head.borrow_and_update();
         if routed < end {
