@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Context, fence, refusals, store};
+use crate::delivery::{Context, Router, fence, refusals, store};
 use crate::erasure::Erasure;
 use crate::error::EngineFault;
 use crate::ingest::Ingest;
@@ -111,6 +111,7 @@ impl Engine {
             data: deps.data.clone(),
             lake: deps.lake.clone(),
             shaper: PlanCache::new(config.plan_cache_bytes),
+            router: Router::new(deps.lake.clone()),
             clock: Arc::clone(&deps.clock),
             usage_span: config.usage_span,
             tenant_quotas: deps.ingest.tenant_quotas(),

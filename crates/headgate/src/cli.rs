@@ -127,7 +127,7 @@ pub struct DemoArguments {
 
 #[derive(Debug, Clone, Args)]
 pub struct BenchArguments {
-    /// Only these, by commas: B1,B2,B6,B7,B12
+    /// Only these, by commas: B1,B2,B5,B6,B7,B12
     #[arg(long, value_name = "NAMES")]
     pub only: Option<String>,
     /// How often each is measured, peers in turn
@@ -139,6 +139,9 @@ pub struct BenchArguments {
     /// Stream channels in B6, B7 and B12
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub channels: usize,
+    /// The most subscriptions in B5
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub subscriptions: u64,
     /// Writes the figures there as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
@@ -15,16 +16,20 @@ use headgate_types::channel::Lane;
 use headgate_types::schema::ElementKind;
 use parking_lot::Mutex;
 
+use super::Router;
 use super::books::Settled;
+use super::router::{Following, Next, Route};
 use super::store::{FlowRow, Totals};
 use super::window::Window;
-use crate::shape::{Plan, PlanCache};
+use crate::shape::{Candidates, Plan, PlanCache};
 use crate::technology::{Delivery, FlowKey, OutputElement};
 
 /// Bytes pulled from the lake at once.
 const PULL_BYTES: usize = 4 << 20;
 /// Records that make a window full enough.
 const FULL_RECORDS: usize = 20_000;
+/// How long a flow that has to come to an end waits for the router before it pulls by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A snapshot being read.
 type Batches = BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>;
@@ -51,6 +56,8 @@ pub struct Flow {
     /// How often the sink crashed over what comes next.
     pub crashes: u32,
     plan: Arc<Plan>,
+    /// Has commits matched with the plan once for everybody.
+    route: Option<Route>,
     kind: ElementKind,
     model_version: u32,
     /// What the price of its records depends on.
@@ -81,6 +88,7 @@ impl Flow {
             repeated,
             crashes: 0,
             plan,
+            route: None,
             kind: output.kind,
             model_version: output.model_version,
             dims,
@@ -89,6 +97,19 @@ impl Flow {
             behind_since: None,
             row,
         }
+    }
+
+    /// Has the router say which commits concern the flow.
+    #[must_use]
+    pub fn routed(mut self, router: &Router) -> Self {
+        self.route = router.follow(&self.plan);
+        self
+    }
+
+    /// What the router noted for the flow's plan.
+    #[must_use]
+    pub fn following(&self) -> Option<&Arc<Following>> {
+        self.route.as_ref().map(Route::following)
     }
 
     /// Element and lane.
@@ -123,16 +144,27 @@ impl Flow {
     }
 
     /// Pulls and shapes until the window holds enough or the flow's present end is reached.
-    /// `until` is the log's head, or where a tick ends.
-    pub async fn fill(&mut self, lake: &Lake, shaper: &PlanCache, until: u64) -> Result<(), FlowError> {
+    /// `until` is the log's head, or where a tick ends; `all` asks for everything through there,
+    /// even if the router has not come so far yet.
+    pub async fn fill(&mut self, lake: &Lake, shaper: &PlanCache, until: u64, all: bool) -> Result<(), FlowError> {
         let end = self.row.ends_at.unwrap_or(until);
         while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < PULL_BYTES as u64
         {
             let before = self.window.to();
-            if self.is_history_of_keyed() {
-                self.pull_snapshot(lake, shaper, end).await?;
-            } else {
-                self.pull_log(lake, shaper, end).await?;
+            match self.following().map(|following| following.next(before)) {
+                _ if self.is_history_of_keyed() => self.pull_snapshot(lake, shaper, end).await?,
+                None | Some(Next::Unknown) => self.pull_log(lake, shaper, end, PULL_BYTES).await?,
+                Some(Next::Range(Some((range, found)))) => self.shape(shaper, &range, Some(&found), end).await?,
+                // One batch; what follows it may not concern the flow.
+                Some(Next::Range(None)) => self.pull_log(lake, shaper, end, 1).await?,
+                Some(Next::Nothing(through)) => {
+                    self.window.skip(through.min(end));
+                    if all && through < end && !self.router_reaches(end).await {
+                        self.pull_log(lake, shaper, end, PULL_BYTES).await?;
+                    } else if all {
+                        continue;
+                    }
+                }
             }
             if self.window.to() == before {
                 break;
@@ -146,9 +178,15 @@ impl Flow {
         self.row.key.lane == Lane::Backfill && self.kind != ElementKind::Events
     }
 
-    async fn pull_log(&mut self, lake: &Lake, shaper: &PlanCache, end: u64) -> Result<(), FlowError> {
+    /// Whether the router comes to `end` before long.
+    async fn router_reaches(&self, end: u64) -> bool {
+        let Some(following) = self.following() else { return false };
+        tokio::time::timeout(PATIENCE, following.reaches(end)).await.is_ok()
+    }
+
+    async fn pull_log(&mut self, lake: &Lake, shaper: &PlanCache, end: u64, bytes: usize) -> Result<(), FlowError> {
         let head = lake.log().head(self.row.key.element);
-        let batches = lake.read(self.row.key.element, self.window.to(), PULL_BYTES).await?;
+        let batches = lake.read(self.row.key.element, self.window.to(), bytes).await?;
         if batches.is_empty() {
             // Up to the head that was there before the look, every offset was lost (rule 5).
             self.window.skip(end.min(head).max(self.window.to()));
@@ -157,7 +195,7 @@ impl Flow {
             if self.window.to() >= end {
                 break;
             }
-            self.shape(shaper, &batch, end).await?;
+            self.shape(shaper, &batch, None, end).await?;
         }
         Ok(())
     }
@@ -168,7 +206,7 @@ impl Flow {
         match snapshot.next().await {
             Some(batch) => {
                 let batch = batch?;
-                self.shape(shaper, &batch, end).await?;
+                self.shape(shaper, &batch, None, end).await?;
                 // Kept only while it goes well: after a failure it begins anew behind the window.
                 *self.snapshot.get_mut() = Some(snapshot);
             }
@@ -178,7 +216,13 @@ impl Flow {
         Ok(())
     }
 
-    async fn shape(&mut self, shaper: &PlanCache, batch: &Arc<LakeBatch>, end: u64) -> Result<(), FlowError> {
+    async fn shape(
+        &mut self,
+        shaper: &PlanCache,
+        batch: &Arc<LakeBatch>,
+        found: Option<&Candidates>,
+        end: u64,
+    ) -> Result<(), FlowError> {
         let encoded = if self.is_history_of_keyed() {
             // A snapshot belongs to one channel's beginning; sharing it would push the tail out of
             // the cache.
@@ -186,7 +230,7 @@ impl Flow {
             let shaped = tokio::task::spawn_blocking(move || plan.encode_snapshot(&batch));
             Arc::new(shaped.await.map_err(|_| crate::shape::ShapeError::Interrupted)??)
         } else {
-            shaper.encode(&self.plan, batch).await?
+            shaper.encode_found(&self.plan, batch, found).await?
         };
         self.window.push(encoded, batch.last.min(end));
         if self.window.records() > 0 {

@@ -1,7 +1,7 @@
 //! Delivery: one flow per channel, element and lane, from the lake into the channel's resource.
 //!
-//! A flow pulls from its own cursor, shapes through the shared plan cache, and is driven by its
-//! channel's [`Worker`], which knows the size's limits, the quota, the timing, retries and the
+//! A flow pulls from its own cursor, is told by the [`Router`] which commits concern it while it keeps
+//! up, shapes through the shared plan cache, and is driven by its channel's [`Worker`], which knows the size's limits, the quota, the timing, retries and the
 //! books. Technologies are called through `technology::Sink` only; lake and catalog never call
 //! back. A slow channel costs its own worker's time.
 
@@ -12,9 +12,11 @@ mod bucket;
 mod flow;
 #[cfg(test)]
 pub(crate) mod limits;
+mod looked;
 mod quota;
 pub mod refusals;
 mod retry;
+mod router;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ use crate::tenant_quotas::TenantQuotas;
 pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
 pub use flow::Flow;
+pub use looked::Looked;
+pub use router::{Following, Router};
 pub use ticks::Ticks;
 pub use worker::{Standing, Terms, Turn, Waiting, Worker};
 
@@ -52,6 +56,8 @@ pub struct Context {
     pub lake: Lake,
     /// Shaped ranges, shared by all channels.
     pub shaper: PlanCache,
+    /// Which commits concern which flows.
+    pub router: Router,
     /// Time.
     pub clock: SharedClock,
     /// Usage is cut at whole multiples of this: an hour, or a whole fraction of one.

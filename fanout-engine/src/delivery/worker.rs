@@ -110,7 +110,7 @@ pub struct Terms {
 /// The worker's state between turns.
 #[derive(Debug)]
 pub struct Worker {
-    context: Context,
+    pub(super) context: Context,
     terms: Terms,
     sink: Arc<dyn Sink>,
     throttle: Throttle,
@@ -160,7 +160,7 @@ impl Worker {
     }
 
     /// Whether a lane should run.
-    const fn wants(&self, lane: Lane) -> bool {
+    pub(super) const fn wants(&self, lane: Lane) -> bool {
         match lane {
             Lane::Live => self.terms.lanes.live,
             Lane::Backfill => self.terms.lanes.backfill,
@@ -231,7 +231,7 @@ impl Worker {
 
     /// Whether the element's history is still on its way: the live lane begins behind it, or an
     /// old image could follow a new one.
-    fn history_first(&self, index: usize) -> bool {
+    pub(super) fn history_first(&self, index: usize) -> bool {
         let key = self.flows[index].key();
         key.lane == Lane::Live
             && self
@@ -264,7 +264,7 @@ impl Worker {
             Lane::Backfill | Lane::Replay => head,
         };
         let flow = &mut self.flows[index];
-        flow.fill(&self.context.lake, &self.context.shaper, until).await?;
+        flow.fill(&self.context.lake, &self.context.shaper, until, self.ticks.running()).await?;
         if flow.window.records() == 0 {
             return self.pass_empty(index).await;
         }
@@ -527,6 +527,12 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything delivered is not cut into usage yet.
+    #[must_use]
+    pub fn has_open_usage(&self) -> bool {
+        self.flows.iter().any(|flow| flow.row.open.records > 0)
     }
 
     /// Cuts the open usage of every flow, whatever the hour.

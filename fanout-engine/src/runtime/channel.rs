@@ -16,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::observed::{FlowView, Halt, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
-use crate::delivery::{Context, DeliveryError, Flow, Ticks, Turn, Waiting, Worker, store};
+use crate::delivery::{Context, DeliveryError, Flow, Looked, Ticks, Turn, Waiting, Worker, store};
 use crate::technology::{self, FlowKey, OpenChannel, Secrets, Served, ServedChannels, Sink, SinkError};
 
 /// Looks again this often even when nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// As long as nothing was delivered for [`LOOK_AGAIN`] and no usage is open: what there is to do then
+/// announces itself.
+const QUIET: Duration = Duration::from_secs(60);
 /// While something collected waits to be published.
 const COLLECTING: Duration = Duration::from_secs(1);
 /// After a failed opening.
@@ -56,7 +59,10 @@ pub struct ChannelTask {
     observed: SharedObserved,
     open: Option<Open>,
     measured: Option<Instant>,
-    listening: bool,
+    /// How far the flows have looked; empty when news of the logs are of no use.
+    looked: Vec<Looked>,
+    /// When something was delivered last, or the channel opened.
+    moved: Instant,
     cut: u64,
 }
 
@@ -71,23 +77,34 @@ struct Open {
 impl ChannelTask {
     /// A task that has not opened anything yet.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         surroundings: Surroundings,
         wanted: watch::Receiver<Arc<Wanted>>,
         newest: Arc<AtomicU64>,
         observed: SharedObserved,
     ) -> Self {
-        Self { surroundings, wanted, newest, observed, open: None, measured: None, listening: false, cut: 0 }
+        Self {
+            surroundings,
+            wanted,
+            newest,
+            observed,
+            open: None,
+            measured: None,
+            looked: Vec::new(),
+            moved: Instant::now(),
+            cut: 0,
+        }
     }
 
     /// Runs until the channel is drained, forgotten or the process stops.
     pub async fn run(mut self, shutdown: CancellationToken) {
         loop {
             let wanted = Arc::clone(&self.wanted.borrow_and_update());
+            // Boxed: while the task waits, it holds none of what its work needs.
             let limit = match wanted.mode {
-                Mode::Drain if self.drain(&wanted).await => return,
+                Mode::Drain if Box::pin(self.drain(&wanted)).await => return,
                 Mode::Drain => REOPEN,
-                Mode::Run | Mode::Hold(_) => self.step(&wanted).await,
+                Mode::Run | Mode::Hold(_) => Box::pin(self.step(&wanted)).await,
             };
             if !limit.is_zero() && !self.wait(limit, &shutdown).await {
                 break;
@@ -97,7 +114,7 @@ impl ChannelTask {
             }
             tokio::task::yield_now().await;
         }
-        self.close().await;
+        Box::pin(self.close()).await;
     }
 
     /// One round. Returns how long there is nothing to do, at most.
@@ -114,7 +131,7 @@ impl ChannelTask {
         }
         self.cut_usage().await;
         let Some(open) = &mut self.open else { return REOPEN };
-        let heads = heads(&open.worker, &self.surroundings.context);
+        let heads = open.worker.heads();
         let (turn, holding) = match wanted.mode {
             Mode::Hold(reason) => {
                 let published = open.worker.publish_all().await;
@@ -124,9 +141,17 @@ impl ChannelTask {
             Mode::Run | Mode::Drain => (open.worker.round().await, None),
         };
         // A channel that waits for its rate, its target or its tick has no use for news of the logs.
-        self.listening = turn == Turn::Idle && wanted.mode == Mode::Run;
+        let listening = turn == Turn::Idle && wanted.mode == Mode::Run;
+        self.looked = if listening { open.worker.looked(&heads) } else { Vec::new() };
         let limit = match &turn {
-            Turn::Moved => Duration::ZERO,
+            Turn::Moved => {
+                self.moved = Instant::now();
+                Duration::ZERO
+            }
+            Turn::Idle if self.moved.elapsed() >= LOOK_AGAIN => {
+                open.sink.rest(LOOK_AGAIN).await;
+                if open.worker.has_open_usage() { LOOK_AGAIN } else { QUIET }
+            }
             Turn::Idle => LOOK_AGAIN,
             Turn::Wait { limit, .. } => *limit,
         };
@@ -139,7 +164,7 @@ impl ChannelTask {
             _ => None,
         });
         let outdated = open.worker.outdated;
-        self.report(wanted, &turn, halted, heads).await;
+        self.report(wanted, &turn, halted).await;
         if outdated {
             self.close().await;
         }
@@ -183,6 +208,7 @@ impl ChannelTask {
         }
         let open = self.open_resource(wanted).await?;
         self.open = Some(open);
+        self.moved = Instant::now();
         Ok(())
     }
 
@@ -251,7 +277,9 @@ impl ChannelTask {
             }
             let plan = Arc::clone(&scope.plan);
             let dims = wanted.dims(row.key.element);
-            worker.flows.push(Flow::new(row, target, plan, &scope.output, dims));
+            let live = row.key.lane == Lane::Live;
+            let flow = Flow::new(row, target, plan, &scope.output, dims);
+            worker.flows.push(if live { flow.routed(&context.router) } else { flow });
         }
         Ok(worker)
     }
@@ -317,6 +345,7 @@ impl ChannelTask {
     }
 
     async fn close(&mut self) {
+        self.looked.clear();
         if let Some(open) = self.open.take() {
             self.surroundings.served.unmount(open.wanted.channel);
             open.sink.close().await;
@@ -326,17 +355,9 @@ impl ChannelTask {
     /// Waits for news of the logs or of what is wanted. `false`: the process stops.
     async fn wait(&mut self, limit: Duration, shutdown: &CancellationToken) -> bool {
         let log = self.surroundings.context.lake.log();
-        let mut logs: Vec<_> = self
-            .open
-            .iter()
-            .filter(|_| self.listening)
-            .flat_map(|open| open.wanted.scopes.iter())
-            .filter_map(|scope| log.watch(scope.output.element).ok())
-            .collect();
-        let seen = self.observed.lock().idle_at.clone().unwrap_or_default();
-        // The log may have grown between the last look and the subscription.
-        let grew = seen.iter().any(|(element, head)| log.head(*element) > *head);
-        if grew && self.listening {
+        let mut logs: Vec<_> = self.looked.iter().filter_map(|looked| looked.news(log)).collect();
+        // There may be something between the last look and the subscription.
+        if self.looked.iter().any(|looked| looked.is_behind(log)) {
             return true;
         }
         let mut cuts = self.surroundings.cuts.clone();
@@ -359,7 +380,7 @@ impl ChannelTask {
         }
     }
 
-    async fn report(&mut self, wanted: &Wanted, turn: &Turn, halted: Option<Halt>, heads: Vec<(ElementId, u64)>) {
+    async fn report(&mut self, wanted: &Wanted, turn: &Turn, halted: Option<Halt>) {
         // Only the sink is held across the wait: a worker may not be looked at by two threads.
         let Some(sink) = self.open.as_ref().map(|open| Arc::clone(&open.sink)) else { return };
         let measure = self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE);
@@ -372,12 +393,16 @@ impl ChannelTask {
         let flows: Vec<FlowView> = worker
             .flows
             .iter()
-            .map(|flow| FlowView { row: flow.row.clone(), done: flow.window.done(), behind_since: flow.behind_since() })
+            .map(|flow| FlowView {
+                row: flow.row.clone(),
+                done: flow.window.done(),
+                following: flow.following().cloned(),
+                behind_since: flow.behind_since(),
+            })
             .collect();
         // What waits for a pause, a tick, a period or a target has nothing to do, whatever the logs do.
         let idle_at = match turn {
-            Turn::Idle if self.listening => Some(heads),
-            Turn::Idle => Some(Vec::new()),
+            Turn::Idle => Some(self.looked.clone()),
             Turn::Wait { why, .. } => (*why != Waiting::Throttled).then(Vec::new),
             Turn::Moved => None,
         };
@@ -433,9 +458,4 @@ async fn cut_closed(context: &Context, wanted: &Wanted) -> Result<(), DeliveryEr
         crate::delivery::cut_usage(context, &row, &wanted.dims(row.key.element)).await?;
     }
     Ok(())
-}
-
-/// Where the logs end now, for every flow's element.
-fn heads(worker: &Worker, context: &Context) -> Vec<(ElementId, u64)> {
-    worker.flows.iter().map(|flow| (flow.key().element, context.lake.log().head(flow.key().element))).collect()
 }

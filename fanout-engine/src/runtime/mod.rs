@@ -7,6 +7,7 @@
 mod channel;
 mod load;
 mod observed;
+mod plans;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,9 @@ use std::time::Duration;
 use headgate_catalog::channels::{self, ChannelHead};
 use headgate_database::Db;
 use headgate_lake::Fenced;
+use headgate_types::ChannelId;
 use headgate_types::channel::{ChannelState, ConditionType, Direction};
 use headgate_types::engine::ChannelStatistics;
-use headgate_types::{ChannelId, ElementId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,8 +32,10 @@ use tokio_util::sync::CancellationToken;
 use channel::ChannelTask;
 pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
+use plans::Plans;
 use wanted::{Mode, Wanted};
 
+use crate::delivery::Looked;
 use crate::error::EngineFault;
 use crate::passes::Passes;
 
@@ -45,6 +48,7 @@ pub struct Runtime {
     control: Db,
     surroundings: Surroundings,
     record_id_key: [u8; 32],
+    plans: Plans,
     running: Mutex<HashMap<ChannelId, Running>>,
     /// Fenced elements whose owners were not told yet.
     fenced: Mutex<Vec<Fenced>>,
@@ -75,6 +79,7 @@ impl Runtime {
             control,
             surroundings,
             record_id_key,
+            plans: Plans::default(),
             running: Mutex::default(),
             fenced: Mutex::default(),
             passes: Passes::default(),
@@ -101,6 +106,7 @@ impl Runtime {
                 tracing::error!(%error, "a channel's task ended badly");
             }
         }
+        self.surroundings.context.router.close().await;
     }
 
     /// One pass.
@@ -153,6 +159,9 @@ impl Runtime {
             // A change of a paused channel does not resume it.
             let held = self.running.lock().get(&head.id).map(|running| running.wanted.borrow().mode);
             wanted.mode = held.filter(|mode| matches!(mode, Mode::Hold(_))).unwrap_or(wanted.mode);
+        }
+        for scope in &mut wanted.scopes {
+            scope.plan = self.plans.shared(Arc::clone(&scope.plan));
         }
         for layout in &wanted.layouts {
             self.surroundings.context.lake.register(layout.clone()).await?;
@@ -240,8 +249,7 @@ impl Runtime {
     #[must_use]
     pub fn idle(&self) -> bool {
         let lake = &self.surroundings.context.lake;
-        let up_to_date =
-            |heads: &[(ElementId, u64)]| heads.iter().all(|(element, head)| lake.log().head(*element) == *head);
+        let up_to_date = |looked: &[Looked]| looked.iter().all(|looked| looked.is_current(lake.log()));
         self.running.lock().values().all(|running| {
             let current = running.wanted.borrow().version == running.head.version;
             let observed = running.observed.lock();

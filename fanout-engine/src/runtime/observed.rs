@@ -9,8 +9,8 @@ use headgate_types::channel::{ConditionStatus, ConditionType};
 use headgate_types::engine::{ChannelStatistics, FlowStatistics};
 use parking_lot::Mutex;
 
-use crate::delivery::Waiting;
 use crate::delivery::store::FlowRow;
+use crate::delivery::{Following, Looked, Waiting};
 
 /// The observation, shared.
 pub type SharedObserved = Arc<Mutex<Observed>>;
@@ -44,8 +44,8 @@ pub struct Observed {
     pub stored_bytes: u64,
     /// The newest request to cut usage that was carried out.
     pub cut: u64,
-    /// Where every log ended when the task last found nothing to do; `None` while it works.
-    pub idle_at: Option<Vec<(ElementId, u64)>>,
+    /// How far every flow had looked when the task last found nothing to do; `None` while it works.
+    pub idle_at: Option<Vec<Looked>>,
 }
 
 /// Why live records do not flow.
@@ -64,8 +64,17 @@ pub struct FlowView {
     pub row: FlowRow,
     /// Everything through here was delivered, or found out of scope.
     pub done: u64,
+    /// Says what concerns the flow since it was last looked at.
+    pub following: Option<Arc<Following>>,
     /// When the oldest record pulled and not delivered was committed.
     pub behind_since: Option<DateTime<Utc>>,
+}
+
+impl FlowView {
+    /// Everything through here needs nothing more, as far as is known now.
+    fn done(&self) -> u64 {
+        self.following.as_ref().map_or(self.done, |following| following.clear_through(self.done))
+    }
 }
 
 /// One condition as it should read.
@@ -149,7 +158,7 @@ impl Observed {
         let flows = self.flows.iter().map(|flow| {
             let row = &flow.row;
             let end = row.ends_at.unwrap_or_else(|| head(row.key.element));
-            let lag_records = end.saturating_sub(flow.done);
+            let lag_records = end.saturating_sub(flow.done());
             let age = flow.behind_since.filter(|_| lag_records > 0).map(|since| (now - since).num_seconds());
             FlowStatistics {
                 element: row.key.element,

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 use super::{Runtime, Surroundings};
 use crate::delivery::limits::PLENTY;
-use crate::delivery::{Context, fence, store};
+use crate::delivery::{Context, Router, fence, store};
 use crate::shape::PlanCache;
 use crate::shape::testing::{Element, sensors};
 use crate::technology::{Secrets, ServedChannels};
@@ -130,6 +130,7 @@ impl Bench {
             context: Context {
                 data: self.db.data.clone(),
                 lake: self.lake.clone(),
+                router: Router::new(self.lake.clone()),
                 shaper: PlanCache::new(1 << 20),
                 clock: Arc::clone(&self.clock),
                 usage_span: Duration::from_secs(3_600),

@@ -10,7 +10,10 @@ use tokio::sync::OnceCell;
 
 use super::identity::PlanId;
 use super::plan::Plan;
-use super::{Encoded, ShapeError};
+use super::{Candidates, Encoded, ShapeError};
+
+/// Records found up to which encoding them takes less than handing them to another thread.
+const FEW_RECORDS: usize = 64;
 
 /// Shaped ranges by plan and range, bounded in bytes; the least recently used go first.
 ///
@@ -58,13 +61,37 @@ impl PlanCache {
     /// # Errors
     /// As [`Plan::shape`]; a failure is not remembered.
     pub async fn encode(&self, plan: &Arc<Plan>, range: &Arc<LakeBatch>) -> Result<Arc<Encoded>, ShapeError> {
+        self.encode_found(plan, range, None).await
+    }
+
+    /// As [`PlanCache::encode`], looking only at the rows that the routing index found, if it did.
+    ///
+    /// # Errors
+    /// As [`Plan::shape`]; a failure is not remembered.
+    pub async fn encode_found(
+        &self,
+        plan: &Arc<Plan>,
+        range: &Arc<LakeBatch>,
+        found: Option<&Candidates>,
+    ) -> Result<Arc<Encoded>, ShapeError> {
         let key = (plan.id(), range.element, range.epoch, range.first, range.last);
         let cell = self.0.lock().cell(key);
         let encoded = cell
             .get_or_try_init(|| async {
-                let (plan, range) = (Arc::clone(plan), Arc::clone(range));
-                let shaped = tokio::task::spawn_blocking(move || plan.encode(&range));
-                let encoded = Arc::new(shaped.await.map_err(|_| ShapeError::Interrupted)??);
+                let encoded = match found {
+                    Some(found) if found.rows().is_some_and(|rows| rows.len() <= FEW_RECORDS) => {
+                        plan.encode_routed(range, found)?
+                    }
+                    _ => {
+                        let (plan, range, found) = (Arc::clone(plan), Arc::clone(range), found.cloned());
+                        let shaped = tokio::task::spawn_blocking(move || match &found {
+                            Some(found) => plan.encode_routed(&range, found),
+                            None => plan.encode(&range),
+                        });
+                        shaped.await.map_err(|_| ShapeError::Interrupted)??
+                    }
+                };
+                let encoded = Arc::new(encoded);
                 self.0.lock().filled(key, &cell, encoded.memory());
                 Ok::<_, ShapeError>(encoded)
             })

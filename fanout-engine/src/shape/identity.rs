@@ -37,6 +37,17 @@ impl fmt::Debug for PlanId {
     }
 }
 
+/// Identity of an effective predicate over one version of one element's schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FilterId(PlanId);
+
+impl FilterId {
+    /// As [`PlanId::of`].
+    pub(super) fn of(parts: &[&[u8]]) -> Self {
+        Self(PlanId::of(parts))
+    }
+}
+
 /// The id of a shaped record, `_id`: 32 hexadecimal digits that say nothing about the offset, so
 /// that gaps do not tell the volume outside a scope (rule 23). The same record has the same id on
 /// every redelivery and in every channel of the same row scope.

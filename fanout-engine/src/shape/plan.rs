@@ -3,19 +3,18 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType as ArrowType, Schema as ArrowSchema, SchemaRef};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::utils::conjunction;
 use headgate_lake::{declared_fields, is_keyed};
 use headgate_types::schema::{ElementKind, Field, Schema};
 use headgate_types::selection::Scope;
 use headgate_types::{ElementId, FieldError, SchemaId};
 
 use super::ShapeError;
-use super::evaluate::Compiled;
 use super::expression::{self, Checked, Refused};
-use super::identity::{PlanId, RecordIds};
+use super::filter::Filter;
+use super::identity::{FilterId, PlanId, RecordIds};
 use super::output::{self, OutputColumn};
 
 /// What a plan is compiled from.
@@ -43,7 +42,7 @@ pub struct Plan {
     kind: ElementKind,
     schema_id: SchemaId,
     pub(super) declared: SchemaRef,
-    predicate: Option<Compiled>,
+    pub(super) filter: Arc<Filter>,
     pub(super) outputs: Vec<OutputColumn>,
     pub(super) output_arrow: SchemaRef,
     /// Declared columns that reach the receiver: a change in others is not delivered.
@@ -109,10 +108,6 @@ impl Plan {
         specs: Vec<output::Specification>,
     ) -> Result<Self, String> {
         let df = DFSchema::try_from(declared.as_ref().clone()).map_err(|error| error.strip_backtrace())?;
-        let predicate = conjunction(predicates.iter().map(|checked| checked.expr.clone()))
-            .map(|expr| Compiled::new(&expr, ArrowType::Boolean, &df))
-            .transpose()
-            .map_err(|error| error.strip_backtrace())?;
         let outputs = specs
             .into_iter()
             .map(|spec| OutputColumn::new(spec, &declared, &df))
@@ -130,6 +125,13 @@ impl Plan {
 
         let predicate_text: String =
             predicates.iter().map(|checked| format!("{}:{};", checked.text.len(), checked.text)).collect();
+        let filter_id = FilterId::of(&[
+            b"headgate/filter/1",
+            input.element.uuid().as_bytes(),
+            input.schema_id.uuid().as_bytes(),
+            predicate_text.as_bytes(),
+        ]);
+        let filter = Filter::compile(filter_id, &declared, &df, predicates).map_err(|error| error.strip_backtrace())?;
         let shape: String = outputs.iter().map(|output| output.identity.as_str()).collect();
         let id = PlanId::of(&[
             b"headgate/plan/1/json",
@@ -146,7 +148,7 @@ impl Plan {
             kind: input.kind,
             schema_id: input.schema_id,
             declared,
-            predicate,
+            filter: Arc::new(filter),
             output_arrow: Arc::new(ArrowSchema::new(declared_fields(&output_schema))),
             outputs,
             sources: sources.into_iter().collect(),
@@ -187,15 +189,15 @@ impl Plan {
         &self.output_schema
     }
 
-    /// Which rows of a batch of declared columns match; never null.
+    /// The plan's effective predicate.
+    #[must_use]
+    pub const fn filter(&self) -> &Arc<Filter> {
+        &self.filter
+    }
+
+    /// Which rows of a batch of declared columns match, never null; `None`: all.
     pub(super) fn matches(&self, declared: &RecordBatch) -> Result<Option<BooleanArray>, ShapeError> {
-        let Some(predicate) = &self.predicate else { return Ok(None) };
-        let array: ArrayRef =
-            predicate.evaluate(declared).map_err(|error| ShapeError::Batch(error.strip_backtrace()))?;
-        let truth = array.as_any().downcast_ref::<BooleanArray>();
-        let truth = truth.ok_or_else(|| ShapeError::Batch("a predicate did not give truth values".to_owned()))?;
-        // UNKNOWN never matches.
-        Ok(Some(if truth.null_count() > 0 { arrow::compute::prep_null_mask_filter(truth) } else { truth.clone() }))
+        self.filter.matches(declared)
     }
 }
 

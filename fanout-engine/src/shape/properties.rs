@@ -14,7 +14,7 @@ use super::{PlanCache, Transition};
 
 /// A condition, in SQL and by hand.
 #[derive(Debug, Clone)]
-enum Condition {
+pub(super) enum Condition {
     Float(&'static str, f64),
     Ratio(&'static str, f64),
     Int(&'static str, i64),
@@ -39,7 +39,7 @@ fn compare<T: PartialOrd>(op: &str, a: T, b: T) -> bool {
 }
 
 impl Condition {
-    fn sql(&self) -> String {
+    pub(super) fn sql(&self) -> String {
         match self {
             Self::Float(op, value) => format!("temp_f {op} {value:?}"),
             Self::Ratio(op, value) => format!("temp_f / temp_f * count {op} {value:?}"),
@@ -100,7 +100,7 @@ fn float() -> impl Strategy<Value = f64> {
     prop_oneof![Just(0.0), Just(-1.5), Just(1.0), -3.0..3.0_f64]
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
+pub(super) fn condition() -> impl Strategy<Value = Condition> {
     let leaf = prop_oneof![
         (operator(), float()).prop_map(|(op, value)| Condition::Float(op, value)),
         (operator(), float()).prop_map(|(op, value)| Condition::Ratio(op, value)),
@@ -135,11 +135,11 @@ fn row(id: i64) -> impl Strategy<Value = Value> {
     )
 }
 
-fn rows() -> impl Strategy<Value = Vec<Value>> {
+pub(super) fn rows() -> impl Strategy<Value = Vec<Value>> {
     proptest::collection::vec(row(1), 1..24)
 }
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
+pub(super) fn changes() -> impl Strategy<Value = Vec<Change>> {
     let change = (0..3, row(1), row(1), any::<bool>()).prop_map(|(kind, before, after, same)| match kind {
         0 => ("insert", after, None),
         1 => ("update", if same { before.clone() } else { after }, Some(before)),

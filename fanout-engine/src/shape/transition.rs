@@ -8,17 +8,17 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StructArray, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{and, concat, take, take_record_batch};
 use arrow::datatypes::{DataType as ArrowType, Date32Type, Int64Type, TimestampMicrosecondType};
-use headgate_lake::{BEFORE, LakeBatch, OFFSET, OP, adapt, arrow_type};
+use headgate_lake::{LakeBatch, arrow_type};
 
 use super::identity::RecordId;
+use super::images::{self, Changes, Floats, Images};
 use super::plan::Plan;
-use super::types::plain_floats;
+use super::routing::Candidates;
 use super::{Encoded, ShapeError};
 
 /// What happened to a record, seen from inside a scope.
@@ -81,17 +81,43 @@ impl Plan {
         Encoded::new(self, range, self.shape_snapshot(range)?)
     }
 
+    /// Shapes and encodes what the routing index found in a range: the same records as
+    /// [`Plan::encode`] gives, without a look at the others.
+    ///
+    /// # Errors
+    /// As [`Plan::shape`].
+    pub fn encode_routed(&self, range: &LakeBatch, found: &Candidates) -> Result<Encoded, ShapeError> {
+        Encoded::new(self, range, self.shape_routed(found)?)
+    }
+
+    /// Shapes what the routing index found in a range.
+    ///
+    /// # Errors
+    /// As [`Plan::shape`].
+    pub fn shape_routed(&self, found: &Candidates) -> Result<Shaped, ShapeError> {
+        match found.rows() {
+            Some(rows) => self.shape_images(&found.images().among(rows, &self.used)?, found.decided()),
+            None => self.shape_images(found.images(), found.decided()),
+        }
+    }
+
     pub(super) fn shape_batch(&self, batch: &RecordBatch, snapshot: bool) -> Result<Shaped, ShapeError> {
-        let after = self.declared(batch)?;
-        let decided = if snapshot || !self.is_keyed() {
-            Decided::inserts(self.matches(&after)?, after.num_rows())
-        } else {
-            self.decide(batch, &after)?
+        let changes = self.is_keyed() && !snapshot;
+        self.shape_images(&Images::of(batch, &self.declared, Floats::Of(&self.used), changes)?, false)
+    }
+
+    /// `decided`: every row is known to match, which only inserts can be.
+    fn shape_images(&self, images: &Images, decided: bool) -> Result<Shaped, ShapeError> {
+        let after = &images.after;
+        let decided = match &images.changes {
+            None if decided => Decided::inserts(None, after.num_rows()),
+            None => Decided::inserts(self.matches(after)?, after.num_rows()),
+            Some(changes) => self.decide(changes, after)?,
         };
-        let offsets = column(batch, OFFSET)?.as_primitive_opt::<Int64Type>().ok_or_else(|| not(OFFSET))?;
-        let offsets: Vec<u64> = decided.rows.iter().map(|row| offsets.value(*row as usize) as u64).collect();
-        let key_hashes = self.key_hashes(&after, &decided.rows);
-        let batch = self.outputs(&after, &decided)?;
+        let offsets: Vec<u64> = decided.rows.iter().map(|row| images.offsets.value(*row as usize) as u64).collect();
+        let key_hashes = self.key_hashes(after, &decided.rows);
+        let batch =
+            self.outputs(after, images.changes.as_ref().and_then(|changes| changes.before.as_ref()), &decided)?;
         Ok(Shaped {
             ids: offsets.iter().map(|offset| self.record_ids.id(*offset)).collect(),
             transitions: decided.transitions,
@@ -103,29 +129,20 @@ impl Plan {
 
     /// The declared columns of a batch, an older schema widened, floats plain.
     pub(super) fn declared(&self, batch: &RecordBatch) -> Result<RecordBatch, ShapeError> {
-        let adapted = adapt(batch, &self.declared).map_err(|error| ShapeError::Batch(error.to_string()))?;
-        let mut columns = adapted.columns().to_vec();
-        for index in &self.used {
-            columns[*index] = plain_floats(&columns[*index]);
-        }
-        rebuilt(&adapted, columns)
+        images::plain(batch, &self.declared, Floats::Of(&self.used))
     }
 
-    fn decide(&self, batch: &RecordBatch, after: &RecordBatch) -> Result<Decided, ShapeError> {
-        let rows = after.num_rows();
-        let ops = column(batch, OP)?.as_any().downcast_ref::<StringArray>().ok_or_else(|| not(OP))?;
-        let images = column(batch, BEFORE)?.as_any().downcast_ref::<StructArray>().ok_or_else(|| not(BEFORE))?;
+    fn decide(&self, changes: &Changes, after: &RecordBatch) -> Result<Decided, ShapeError> {
         let after_matches = self.matches(after)?;
-        // Without any before-image nothing can leave the scope or change within it.
-        let before = if images.null_count() == rows { None } else { Some(self.before(images)?) };
-        let before_matches = before.as_ref().map(|before| self.matches(before)).transpose()?.flatten();
-        let unchanged = before.as_ref().map(|before| self.unchanged(before, after)).transpose()?.flatten();
+        let before = changes.before.as_ref();
+        let before_matches = before.map(|before| self.matches(before)).transpose()?.flatten();
+        let unchanged = before.map(|before| self.unchanged(before, after)).transpose()?.flatten();
 
-        let mut decided = Decided { rows: Vec::new(), transitions: Vec::new(), before: None };
-        for row in 0..rows {
+        let mut decided = Decided { rows: Vec::new(), transitions: Vec::new() };
+        for row in 0..after.num_rows() {
             let is = |mask: &Option<BooleanArray>| mask.as_ref().is_none_or(|mask| mask.value(row));
-            let was_in = images.is_valid(row) && is(&before_matches);
-            let is_in = ops.value(row) != "delete" && is(&after_matches);
+            let was_in = changes.had.value(row) && is(&before_matches);
+            let is_in = !changes.deleted.value(row) && is(&after_matches);
             let transition = match (was_in, is_in) {
                 (false, false) => continue,
                 (false, true) => Transition::Insert,
@@ -136,15 +153,7 @@ impl Plan {
             decided.rows.push(row as u32);
             decided.transitions.push(transition);
         }
-        decided.before = before;
         Ok(decided)
-    }
-
-    fn before(&self, images: &StructArray) -> Result<RecordBatch, ShapeError> {
-        let options = RecordBatchOptions::new().with_row_count(Some(images.len()));
-        let schema = Arc::new(arrow::datatypes::Schema::new(images.fields().clone()));
-        let batch = RecordBatch::try_new_with_options(schema, images.columns().to_vec(), &options)?;
-        self.declared(&batch)
     }
 
     /// Where no column that reaches the receiver changed. `None` only for a plan without columns.
@@ -160,7 +169,12 @@ impl Plan {
         Ok(same)
     }
 
-    fn outputs(&self, after: &RecordBatch, decided: &Decided) -> Result<RecordBatch, ShapeError> {
+    fn outputs(
+        &self,
+        after: &RecordBatch,
+        before: Option<&RecordBatch>,
+        decided: &Decided,
+    ) -> Result<RecordBatch, ShapeError> {
         let options = RecordBatchOptions::new().with_row_count(Some(decided.rows.len()));
         let (mut upserts, mut deletes) = (Vec::new(), Vec::new());
         for (row, transition) in decided.rows.iter().zip(&decided.transitions) {
@@ -169,7 +183,7 @@ impl Plan {
         let kept = chosen(after, &upserts)?;
         let mut columns: Vec<ArrayRef> =
             self.outputs.iter().map(|output| output.evaluate(&kept)).collect::<Result<_, _>>()?;
-        if let (Some(before), false) = (&decided.before, deletes.is_empty()) {
+        if let (Some(before), false) = (before, deletes.is_empty()) {
             let gone = chosen(before, &deletes)?;
             // Row order again: upserts and deletes are two runs, and each row knows its place.
             let (mut next_kept, mut next_gone) = (0_u32, upserts.len() as u32);
@@ -206,11 +220,10 @@ impl Plan {
     }
 }
 
-/// The rows in scope, what happened to them, and the images they had.
+/// The rows in scope and what happened to them.
 struct Decided {
     rows: Vec<u32>,
     transitions: Vec<Transition>,
-    before: Option<RecordBatch>,
 }
 
 impl Decided {
@@ -219,7 +232,7 @@ impl Decided {
             Some(matches) => matches.values().set_indices().map(|row| row as u32).collect(),
             None => (0..rows as u32).collect(),
         };
-        Self { transitions: vec![Transition::Insert; rows.len()], rows, before: None }
+        Self { transitions: vec![Transition::Insert; rows.len()], rows }
     }
 }
 
@@ -228,19 +241,6 @@ fn chosen(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, ShapeError> 
         return Ok(batch.clone());
     }
     Ok(take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?)
-}
-
-fn rebuilt(batch: &RecordBatch, columns: Vec<ArrayRef>) -> Result<RecordBatch, ShapeError> {
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?)
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ShapeError> {
-    batch.column_by_name(name).ok_or_else(|| ShapeError::Batch(format!("the column {name} is missing")))
-}
-
-fn not(name: &str) -> ShapeError {
-    ShapeError::Batch(format!("the column {name} has another type"))
 }
 
 /// FNV-1a with a final mix: stable for ever, since lanes keep cursors by it (rule 28).

@@ -144,6 +144,10 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// and lets go of files. Nothing is removed. The sink is not used afterwards.
     async fn close(&self);
 
+    /// Nothing was written for some time: lets go of what can be had again and was not used for
+    /// `quiet` by readers either.
+    async fn rest(&self, _quiet: Duration) {}
+
     /// Records per delivery the target takes best; the loop splits larger ranges.
     fn batch_records(&self) -> usize {
         10_000

@@ -4,6 +4,7 @@
 mod fanout;
 mod ingest;
 mod load;
+mod matching;
 pub mod peer;
 mod report;
 mod server;
@@ -28,6 +29,9 @@ pub async fn run(arguments: BenchArguments) -> Result<()> {
     }
     if wanted("B2") {
         ingest::batches(&arguments, &mut report).await.context("B2")?;
+    }
+    if wanted("B5") {
+        matching::subscriptions(&arguments, &mut report).context("B5")?;
     }
     if wanted("B6") {
         fanout::models(&arguments, &mut report).await.context("B6")?;

@@ -18,7 +18,7 @@ use serde_json::json;
 use super::target::Target;
 use crate::delivery::limits::PLENTY;
 use crate::delivery::store::{self, FlowRow};
-use crate::delivery::{Context, Flow, Standing, Terms, Ticks, Turn, Waiting, Worker};
+use crate::delivery::{Context, Flow, Router, Standing, Terms, Ticks, Turn, Waiting, Worker};
 use crate::shape::testing::{Element, sensors};
 use crate::shape::{Plan, PlanCache};
 use crate::technology::{FlowKey, OutputElement, Sink};
@@ -49,6 +49,7 @@ impl Bench {
         lake.register(layout).await.unwrap();
         let context = Context {
             data: db.data.clone(),
+            router: Router::new(lake.clone()),
             lake,
             shaper: PlanCache::new(1 << 20),
             clock: clock.clone(),
@@ -72,8 +73,13 @@ impl Bench {
 
     /// Appends inserts with these ids.
     pub async fn append(&self, ids: impl IntoIterator<Item = u64>) {
+        self.append_at("a", ids).await;
+    }
+
+    /// Appends inserts with these ids at a site.
+    pub async fn append_at(&self, site: &str, ids: impl IntoIterator<Item = u64>) {
         let head = self.head();
-        let rows: Vec<_> = ids.into_iter().map(|id| json!({"id": id, "site": "a", "temp_f": 1.5})).collect();
+        let rows: Vec<_> = ids.into_iter().map(|id| json!({"id": id, "site": site, "temp_f": 1.5})).collect();
         let range = self.element.rows(head + 1, &rows);
         let hidden = 2; // `_offset` and `_ingested_at` are the log's to give.
         let columns: Vec<usize> = (0..range.batch.num_columns() - hidden).collect();
@@ -135,7 +141,9 @@ impl Bench {
         };
         for row in self.rows().await {
             let held = sink.cursor(row.key).await.unwrap().map(|committed| committed.offset);
-            worker.flows.push(Flow::new(row, held, Arc::clone(&self.plan), &output, Dims::default()));
+            let live = row.key.lane == Lane::Live;
+            let flow = Flow::new(row, held, Arc::clone(&self.plan), &output, Dims::default());
+            worker.flows.push(if live { flow.routed(&self.context.router) } else { flow });
         }
         worker
     }
@@ -166,8 +174,10 @@ impl Bench {
 /// Takes turns until there is nothing to do but wait for news, a tick or a quota period.
 pub async fn settle(worker: &mut Worker) -> Turn {
     for _ in 0..10_000 {
+        let heads = worker.heads();
         match worker.round().await {
             Turn::Moved => {}
+            Turn::Idle if !worker.is_current(&heads) => tokio::time::sleep(Duration::from_millis(1)).await,
             Turn::Wait { limit, why: Waiting::Broken | Waiting::Throttled } => tokio::time::sleep(limit).await,
             resting => return resting,
         }

@@ -2,4 +2,5 @@
 
 mod bench;
 mod promises;
+mod routing;
 mod target;

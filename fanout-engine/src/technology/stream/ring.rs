@@ -5,14 +5,16 @@
 //! again. What was handed out must then not be handed out for something else, so positions are
 //! reserved in synced blocks: after a crash the sequence goes on behind the block.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headgate_types::limits::Limits;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::technology::{FlowKey, SinkError};
 
@@ -75,21 +77,46 @@ pub struct Ends {
     pub bytes: u64,
 }
 
-/// An open ring.
+/// An open ring. Its file is open while it is used: an SQLite connection takes more than a hundred
+/// kilobytes, and most channels have nothing to do most of the time.
 #[derive(Debug)]
 pub struct Ring {
-    writer: Mutex<Writer>,
-    reader: Mutex<Connection>,
+    file: PathBuf,
+    store: Mutex<Store>,
+    reader: Mutex<Reader>,
     ends: watch::Sender<Ends>,
     closed: watch::Sender<bool>,
     connections: Arc<Semaphore>,
 }
 
+/// The writing end.
+#[derive(Debug)]
+struct Store {
+    writer: Option<Writer>,
+    retention: Retention,
+    /// When the oldest record was written, in microseconds, while the file is closed.
+    oldest: Option<i64>,
+    used: Instant,
+}
+
+#[derive(Debug)]
+struct Reader {
+    database: Option<Connection>,
+    used: Instant,
+}
+
+/// What a ring may keep.
+#[derive(Debug, Clone, Copy)]
+struct Retention {
+    /// 0: no limit.
+    bytes: u64,
+    age: Option<TimeDelta>,
+}
+
 #[derive(Debug)]
 struct Writer {
     database: Connection,
-    retention_bytes: u64,
-    retention: Option<TimeDelta>,
+    retention: Retention,
     reserved: u64,
 }
 
@@ -97,14 +124,11 @@ impl Ring {
     /// Opens the ring in `directory`, creating it when it is missing.
     pub async fn open(directory: &Path, limits: &Limits, now: DateTime<Utc>) -> Result<Self, SinkError> {
         let (file, limits) = (directory.join("stream.db"), limits.clone());
-        blocking(move || Self::open_file(&file, &limits, now)).await
+        blocking(move || Self::open_file(file, &limits, now)).await
     }
 
-    fn open_file(file: &Path, limits: &Limits, now: DateTime<Utc>) -> Result<Self, rusqlite::Error> {
-        let database = Connection::open(file)?;
-        database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        database.pragma_update(None, "journal_mode", "WAL")?;
-        database.pragma_update(None, "synchronous", "NORMAL")?;
+    fn open_file(file: PathBuf, limits: &Limits, now: DateTime<Utc>) -> Result<Self, rusqlite::Error> {
+        let database = connect(&file)?;
         database.execute_batch(TABLES)?;
         let (floor, reserved, bytes) = database.query_row("SELECT floor, reserved, bytes FROM ring", [], |row| {
             Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?))
@@ -114,29 +138,54 @@ impl Ring {
         // What was left in order is reserved up to its last position, which may lie far behind the
         // last record: a power loss took what was between, and readers have seen it.
         let last = written.max(reserved);
-        let reader = Connection::open(file)?;
-        reader.pragma_update(None, "query_only", true)?;
-        let mut writer = Writer {
-            database,
-            retention_bytes: limits.retention_bytes,
-            retention: (limits.retention_seconds > 0)
-                .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000))),
-            reserved: last,
-        };
+        let age = (limits.retention_seconds > 0)
+            .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000)));
+        let retention = Retention { bytes: limits.retention_bytes, age };
+        let mut writer = Writer { database, retention, reserved: last };
         let ends = writer.trim(Ends { floor, last, bytes }, now)?;
         Ok(Self {
-            writer: Mutex::new(writer),
-            reader: Mutex::new(reader),
+            file,
+            store: Mutex::new(Store { writer: Some(writer), retention, oldest: None, used: Instant::now() }),
+            reader: Mutex::new(Reader { database: None, used: Instant::now() }),
             ends: watch::Sender::new(ends),
             closed: watch::Sender::new(false),
             connections: Arc::new(Semaphore::new(limits.connections.max(1) as usize)),
         })
     }
 
+    /// Lets go of the file if neither end was used for `quiet`; the next use opens it again.
+    pub async fn rest(self: &Arc<Self>, quiet: Duration) -> Result<(), SinkError> {
+        let ring = Arc::clone(self);
+        blocking(move || {
+            {
+                let mut reader = ring.reader.lock();
+                if reader.used.elapsed() >= quiet {
+                    reader.database = None;
+                }
+            }
+            let mut store = ring.store.lock();
+            if store.used.elapsed() < quiet {
+                return Ok(());
+            }
+            let last = ring.ends.borrow().last;
+            if let Some(writer) = store.writer.take() {
+                store.oldest = writer.leave(last)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether a connection to the file is open.
+    #[cfg(test)]
+    pub fn is_open(&self) -> bool {
+        self.store.lock().writer.is_some() || self.reader.lock().database.is_some()
+    }
+
     /// The last offset the ring holds of a flow.
     pub async fn cursor(self: &Arc<Self>, flow: FlowKey) -> Result<Option<u64>, SinkError> {
         let ring = Arc::clone(self);
-        blocking(move || ring.writer.lock().cursor(flow)).await
+        blocking(move || ring.store.lock().writer(&ring)?.cursor(flow)).await
     }
 
     /// Puts the range `(after, to]` of a flow into the ring, once.
@@ -149,9 +198,9 @@ impl Ring {
     ) -> Result<u64, SinkError> {
         let ring = Arc::clone(self);
         blocking(move || {
-            let mut writer = ring.writer.lock();
+            let mut store = ring.store.lock();
             let before = *ring.ends.borrow();
-            let (through, after) = writer.append(before, flow, to, records, now)?;
+            let (through, after) = store.writer(&ring)?.append(before, flow, to, records, now)?;
             // Readers hear of records only after their commit.
             ring.ends.send_replace(after);
             Ok(through)
@@ -163,9 +212,12 @@ impl Ring {
     pub async fn trim(self: &Arc<Self>, now: DateTime<Utc>) -> Result<(), SinkError> {
         let ring = Arc::clone(self);
         blocking(move || {
-            let mut writer = ring.writer.lock();
+            let mut store = ring.store.lock();
             let before = *ring.ends.borrow();
-            let after = writer.trim(before, now)?;
+            if store.keeps_all(before, now) {
+                return Ok(());
+            }
+            let after = store.writer(&ring)?.trim(before, now)?;
             if after != before {
                 ring.ends.send_replace(after);
             }
@@ -178,8 +230,8 @@ impl Ring {
     pub async fn read(self: &Arc<Self>, after: u64, count: usize, bytes: usize) -> Result<Vec<Kept>, SinkError> {
         let ring = Arc::clone(self);
         blocking(move || {
-            let reader = ring.reader.lock();
-            let mut statement = reader.prepare_cached(
+            let mut reader = ring.reader.lock();
+            let mut statement = reader.database(&ring.file)?.prepare_cached(
                 "SELECT position, element, lane, json FROM records WHERE position > ?1 ORDER BY position LIMIT ?2",
             )?;
             let mut rows = statement.query(params![int(after), int(count as u64)])?;
@@ -218,11 +270,13 @@ impl Ring {
         self.closed.send_replace(true);
         let ring = Arc::clone(self);
         let closed = blocking(move || {
-            let writer = ring.writer.lock();
+            ring.reader.lock().database = None;
             let last = ring.ends.borrow().last;
-            writer.database.pragma_update(None, "synchronous", "FULL")?;
-            writer.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [int(last)])?;
-            writer.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)
+            // What rests was left in order.
+            match ring.store.lock().writer.take() {
+                Some(writer) => writer.leave(last).map(drop),
+                None => Ok(()),
+            }
         })
         .await;
         if let Err(error) = closed {
@@ -231,7 +285,66 @@ impl Ring {
     }
 }
 
+/// Opens the file for writing.
+fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
+    let database = Connection::open(file)?;
+    database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    database.pragma_update(None, "journal_mode", "WAL")?;
+    database.pragma_update(None, "synchronous", "NORMAL")?;
+    Ok(database)
+}
+
+impl Store {
+    /// The open file.
+    fn writer(&mut self, ring: &Ring) -> Result<&mut Writer, rusqlite::Error> {
+        self.used = Instant::now();
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => {
+                // Positions were given back when the file was left: the next ones are reserved anew.
+                let reserved = ring.ends.borrow().last;
+                Writer { database: connect(&ring.file)?, retention: self.retention, reserved }
+            }
+        };
+        Ok(self.writer.insert(writer))
+    }
+
+    /// Whether it is plain without the file that nothing is to be dropped.
+    fn keeps_all(&self, ends: Ends, now: DateTime<Utc>) -> bool {
+        let young = |age: TimeDelta| self.oldest.is_none_or(|oldest| oldest >= (now - age).timestamp_micros());
+        self.writer.is_none()
+            && (self.retention.bytes == 0 || ends.bytes <= self.retention.bytes)
+            && self.retention.age.is_none_or(young)
+    }
+}
+
+impl Reader {
+    fn database(&mut self, file: &Path) -> Result<&Connection, rusqlite::Error> {
+        self.used = Instant::now();
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => {
+                let database = Connection::open(file)?;
+                database.pragma_update(None, "query_only", true)?;
+                database
+            }
+        };
+        Ok(self.database.insert(database))
+    }
+}
+
 impl Writer {
+    /// Leaves the file in order: what was reserved and not used is given back. Returns when the
+    /// oldest record was written, in microseconds.
+    fn leave(self, last: u64) -> Result<Option<i64>, rusqlite::Error> {
+        self.database.pragma_update(None, "synchronous", "FULL")?;
+        self.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [int(last)])?;
+        self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)?;
+        self.database
+            .query_row("SELECT written_at FROM records ORDER BY position LIMIT 1", [], |row| row.get(0))
+            .optional()
+    }
+
     fn cursor(&self, flow: FlowKey) -> Result<Option<u64>, rusqlite::Error> {
         self.database
             .prepare_cached("SELECT last_offset FROM cursors WHERE element = ?1 AND lane = ?2")?
@@ -300,8 +413,8 @@ impl Writer {
     /// Drops the oldest records until size and age are within what the channel may keep.
     fn trim(&mut self, ends: Ends, now: DateTime<Utc>) -> Result<Ends, rusqlite::Error> {
         let mut next = ends;
-        if let Some(retention) = self.retention {
-            let oldest_kept = (now - retention).timestamp_micros();
+        if let Some(age) = self.retention.age {
+            let oldest_kept = (now - age).timestamp_micros();
             let expired: Option<u64> = self
                 .database
                 .prepare_cached(
@@ -313,8 +426,8 @@ impl Writer {
                 .or(Some(next.last));
             next = self.drop_through(next, expired.unwrap_or(next.floor))?;
         }
-        while self.retention_bytes > 0 && next.bytes > self.retention_bytes {
-            let surplus = next.bytes - self.retention_bytes;
+        while self.retention.bytes > 0 && next.bytes > self.retention.bytes {
+            let surplus = next.bytes - self.retention.bytes;
             let cut = self.oldest_worth(next.floor, surplus)?;
             if cut <= next.floor {
                 break;

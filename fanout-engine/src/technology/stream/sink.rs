@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use headgate_types::{ElementId, SharedClock};
@@ -58,6 +59,12 @@ impl Sink for StreamSink {
 
     async fn stored_bytes(&self) -> u64 {
         self.ring.ends().borrow().bytes
+    }
+
+    async fn rest(&self, quiet: Duration) {
+        if let Err(error) = self.ring.rest(quiet).await {
+            tracing::warn!(%error, "failed to let go of a stream's file");
+        }
     }
 
     async fn close(&self) {

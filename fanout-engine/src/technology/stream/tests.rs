@@ -151,6 +151,43 @@ async fn positions_are_never_used_twice_not_even_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_ring_that_rests_lets_go_of_its_file_and_goes_on_where_it_was() {
+    let mut bench = bench(Limits { retention_seconds: 60, ..PLENTY }).await;
+    bench.append("a", 3).await;
+    assert_eq!(bench.numbers("/records").await, [1, 2, 3]);
+    bench.ring.rest(std::time::Duration::from_secs(3_600)).await.unwrap();
+    assert!(bench.ring.is_open(), "it was used a moment ago");
+    bench.ring.rest(std::time::Duration::ZERO).await.unwrap();
+    assert!(!bench.ring.is_open());
+    assert_eq!(bench.get("/").await.0, StatusCode::OK);
+    assert_eq!(bench.numbers("/records?after=latest").await, [] as [u64; 0]);
+    assert!(!bench.ring.is_open(), "who asks for nothing opens nothing");
+    assert_eq!(bench.numbers("/records").await, [1, 2, 3]);
+    bench.append("a", 1).await;
+    assert_eq!(bench.ring.ends().borrow().last, 4);
+    assert_eq!(bench.ring.cursor(bench.flow).await.unwrap(), Some(4));
+
+    // A kill while it rests loses no number; one after it woke skips those it had reserved.
+    bench.ring.rest(std::time::Duration::ZERO).await.unwrap();
+    let (ring, router) = open(&bench.directory, &bench.clock, &PLENTY).await;
+    (bench.ring, bench.router) = (ring, router);
+    bench.append("a", 1).await;
+    assert_eq!(bench.ring.ends().borrow().last, 5);
+    bench.ring.rest(std::time::Duration::ZERO).await.unwrap();
+    bench.append("a", 1).await;
+    assert_eq!(bench.ring.ends().borrow().last, 6);
+    let (ring, router) = open(&bench.directory, &bench.clock, &Limits { retention_seconds: 60, ..PLENTY }).await;
+    (bench.ring, bench.router) = (ring, router);
+    bench.append("a", 1).await;
+    assert!(bench.ring.ends().borrow().last > 1_000_000);
+
+    // What ages out while the file is closed is not shown.
+    bench.ring.rest(std::time::Duration::ZERO).await.unwrap();
+    bench.clock.advance(TimeDelta::seconds(61));
+    assert_eq!(bench.numbers("/records").await, [] as [u64; 0]);
+}
+
+#[tokio::test]
 async fn events_carry_their_position_and_the_size_caps_connections() {
     let mut bench = bench(Limits { connections: 1, ..PLENTY }).await;
     bench.append("a", 2).await;
