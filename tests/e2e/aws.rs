@@ -1,8 +1,8 @@
-//! The AWS side: the templates (`tests/aws`).
+//! The AWS side: the templates, and the account of AWS that they are tried in (`tests/aws`).
 
 use std::process::{Command, Stdio};
 
-/// Runs one file of `tests/aws` with pytest, in the Python of the tests.
+/// Runs one file of `tests/aws` with pytest, in the Python that has moto.
 fn pytest(file: &str) {
     let Ok(python) = std::env::var("HEADGATE_TEST_PYTHON") else {
         eprintln!("skipped: HEADGATE_TEST_PYTHON is not set");
@@ -27,4 +27,19 @@ fn pytest(file: &str) {
 #[test]
 fn the_templates_keep_their_rules_and_name_only_the_channels_own() {
     pytest("test_templates.py");
+}
+
+#[test]
+fn stacks_are_made_changed_and_removed_and_fail_as_asked() {
+    pytest("test_stacks.py");
+}
+
+#[test]
+fn credentials_of_a_channel_open_that_channel_only() {
+    pytest("test_access.py");
+}
+
+#[test]
+fn the_account_for_tests_refuses_what_it_does_not_understand() {
+    pytest("test_shim.py");
 }
