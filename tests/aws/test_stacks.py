@@ -79,6 +79,19 @@ def test_an_object_is_announced_to_the_platform(cloud):
     assert sorted(found) == sorted(("day=1/part-0", version) for version in versions), "each version is announced"
 
 
+@pytest.mark.parametrize("was,becomes", [
+    ("DependsOn: NotificationsPolicy", "DependsOn: Notifications"),
+    ("Service: s3.amazonaws.com", "Service: sns.amazonaws.com"),
+    ('s3:::${AWS::StackName}-${AWS::AccountId}" }', 's3:::another-${AWS::AccountId}" }'),
+])
+def test_a_bucket_is_not_made_when_its_queue_does_not_let_it_in(cloud, was, becomes):
+    body = text("data-in/file").replace(was, becomes)
+    assert body != text("data-in/file")
+    cloud.client("cloudformation").create_stack(**{**stack("data-in/file", 1), "TemplateBody": body})
+    cloud.until(NAME, "ROLLBACK_COMPLETE")
+    assert "destination configurations" in str(cloud.failures(NAME))
+
+
 def test_an_update_may_keep_the_template_and_the_values(cloud):
     client = cloud.client("cloudformation")
     client.create_stack(**stack("data-out/queue", 1))

@@ -74,7 +74,7 @@ def _caller(signed):
         user = iam_backends[number][PARTITION].get_user(key.user_name)
         found = IAMUserAccessKey(number, PARTITION, signed.key, {})
         documents = [_document(one) for one in found.collect_policies()]
-        return Caller(number, (user.arn,), user.name), key.secret_access_key, documents, ()
+        return Caller(number, (user.arn,)), key.secret_access_key, documents, ()
     for number in list(sts_backends):
         role = sts_backends[number][PARTITION].get_assumed_role_from_access_key(signed.key)
         if role is None:

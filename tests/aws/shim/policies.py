@@ -14,11 +14,11 @@ class NotUnderstood(Exception):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `arns` are the names that a policy may know the caller by."""
+    """Who asks. `arns` are the names that a policy may know the caller by; a service has only its name."""
 
     account: str
     arns: tuple
-    name: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def _names(principal, caller):
         return True
     for kind, names in principal.items():
         if kind == "Service":
-            # Our callers are never services; what a service may do is moto's own business.
+            if caller.service in _listed(names):
+                return True
             continue
         if kind != "AWS":
             raise NotUnderstood(f"principal of kind {kind}")

@@ -9,6 +9,8 @@ import json
 
 from botocore.exceptions import ClientError
 
+from .policies import Caller, Request, decide
+
 MISSING = {
     "NoSuchBucket", "NoSuchBucketPolicy", "NoSuchEntity", "ResourceNotFoundException",
     "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist",
@@ -46,7 +48,7 @@ class Bucket:
     fixed = {"BucketName"}
 
     def __init__(self, clients):
-        self.s3 = clients("s3")
+        self.s3, self.sqs = clients("s3"), clients("sqs")
 
     def create(self, properties, tags, made):
         name = properties["BucketName"]
@@ -70,6 +72,8 @@ class Bucket:
             Bucket=name, LifecycleConfiguration={"Rules": [_lifecycle(r) for r in new["LifecycleConfiguration"]["Rules"]]}
         )
         queues = new.get("NotificationConfiguration", {}).get("QueueConfigurations", [])
+        for queue in queues:
+            self._try(name, queue["Queue"])
         self.s3.put_bucket_notification_configuration(
             Bucket=name,
             NotificationConfiguration={
@@ -77,6 +81,19 @@ class Bucket:
             },
         )
         self.s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tag_list(tags)})
+
+    def _try(self, name, queue):
+        """As S3 does: a queue that does not let it in is refused at once. moto asks nobody."""
+        account, queue_name = queue.split(":")[4:]
+        url = self.sqs.get_queue_url(QueueName=queue_name)["QueueUrl"]
+        held = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        documents = [json.loads(held["Policy"])] if held.get("Policy") else []
+        context = {
+            "aws:sourcearn": f"arn:aws:s3:::{name}", "aws:sourceaccount": account, "aws:securetransport": True,
+        }
+        service = Caller("", (), "s3.amazonaws.com")
+        if decide(documents, Request("sqs:SendMessage", queue, context), service) != "Allow":
+            raise ValueError("Unable to validate the following destination configurations")
 
     def attributes(self, name):
         return {"Arn": f"arn:aws:s3:::{name}"}
