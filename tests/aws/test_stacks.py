@@ -64,6 +64,23 @@ def test_a_resize_reaches_the_real_resources(cloud):
     assert "OnlyTls" in attribute("Policy"), "the policy of a queue is really there"
 
 
+def test_an_ordered_queue_keeps_order_and_drops_repeats(cloud):
+    cloud.client("cloudformation").create_stack(**stack("data-out/queue", 1, Ordered="true"))
+    made = outputs(cloud.until(NAME, "CREATE_COMPLETE"))
+    url, sqs = made["Url"], cloud.client("sqs")
+    assert url.endswith(".fifo") and made["DeadLettersUrl"].endswith(".fifo")
+    for record in ("1", "2", "1", "3"):
+        sqs.send_message(QueueUrl=url, MessageBody=record, MessageGroupId="key", MessageDeduplicationId=record)
+    taken = []
+    while len(taken) < 3:
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1)["Messages"]:
+            taken.append(message["Body"])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert taken == ["1", "2", "3"]
+    held = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
+    assert held == {"ApproximateNumberOfMessages": "0"}, "the repeat was dropped"
+
+
 def test_an_object_is_announced_to_the_platform(cloud):
     cloud.client("cloudformation").create_stack(**stack("data-in/file", 1))
     made = outputs(cloud.until(NAME, "CREATE_COMPLETE"))
