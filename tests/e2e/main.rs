@@ -6,6 +6,7 @@
     reason = "a test panics to fail; client modules are shared with the demo and servers with xtask, which use all of them"
 )]
 
+mod aws;
 mod bad_input;
 mod browser;
 mod clients;

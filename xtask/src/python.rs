@@ -1,5 +1,6 @@
-//! The Python clients that tests read channels and tables with, in a virtual environment that is
-//! kept beside the build and made anew when the list changes.
+//! The Python that tests use: the clients that read channels and tables, and the account of AWS of
+//! `tests/aws`, in a virtual environment that is kept beside the build and made anew when the list
+//! changes.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +10,20 @@ use anyhow::{Context, Result};
 use crate::programs;
 
 /// Pinned, because a test that passes must pass tomorrow.
-const REQUIREMENTS: &str = "deltalake==1.6.6\npolars==2.1.0\npyarrow==26.0.1\nduckdb==1.5.5\nduckdb-extension-delta==1.5.5\nduckdb-extension-httpfs==1.5.5\njsonschema==4.25.1\n";
+const REQUIREMENTS: &str = "deltalake==1.6.6
+polars==2.1.0
+pyarrow==26.0.1
+duckdb==1.5.5
+duckdb-extension-delta==1.5.5
+duckdb-extension-httpfs==1.5.5
+jsonschema==4.25.1
+moto[server]==5.2.5
+boto3==1.44.5
+cfn-lint==1.58.0
+cfn-guard-rs==0.3.3
+PyYAML==6.0.3
+pytest==9.2.0
+";
 
 /// The interpreter of the environment.
 pub fn interpreter() -> Result<PathBuf> {
@@ -33,8 +47,8 @@ pub fn interpreter() -> Result<PathBuf> {
     install
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
         .args(REQUIREMENTS.split_whitespace());
-    programs::run("pip install of the Python clients", &mut install)
-        .context("the tests read tables with these clients")?;
+    programs::run("pip install of what the tests run in Python", &mut install)
+        .context("the tests need these packages")?;
     std::fs::write(&stamp, REQUIREMENTS)?;
     Ok(interpreter)
 }

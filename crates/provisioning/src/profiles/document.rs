@@ -16,6 +16,10 @@ struct Document {
     sizes: IndexMap<String, SizeDocument>,
     data_in: IndexMap<String, ProfileDocument>,
     data_out: IndexMap<String, ProfileDocument>,
+    /// Template → size → mapping. The templates hold the same numbers and a driver names the size
+    /// only, so nothing of it is kept; a file that replaces the built-in one may leave it out.
+    #[serde(default)]
+    cloudformation: IndexMap<String, IndexMap<String, IndexMap<String, Value>>>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +88,11 @@ pub(super) fn read(yaml: &str) -> Result<Profiles, String> {
     let sizes: Vec<Size> =
         document.sizes.into_iter().map(|(key, size)| Size { key, title: size.title, aliases: size.aliases }).collect();
     unambiguous(&sizes)?;
+    for (template, mapped) in &document.cloudformation {
+        if !mapped.keys().eq(sizes.iter().map(|size| &size.key)) {
+            return Err(format!("cloudformation/{template}: its sizes are not those of this file, in their order"));
+        }
+    }
     let mut profiles = Vec::new();
     for (direction, offered) in [(Direction::In, document.data_in), (Direction::Out, document.data_out)] {
         for (key, profile) in offered {

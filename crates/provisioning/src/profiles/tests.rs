@@ -82,5 +82,6 @@ fn wrong_documents_name_the_place() {
     assert!(broken("connections: 16", "connections: 0").contains("connections must not be 0"));
     assert!(broken("aliases: [Medium]", "aliases: [s]").contains("two performance profiles"));
     assert!(broken("      XL:\n", "      XXL:\n").contains("\"XXL\" is not one of the sizes"));
+    assert!(broken("    L: { Shards: 50, ", "    XXL: { Shards: 50, ").contains("cloudformation/data-in/stream"));
     assert!(broken("revision: 1", "revison: 1").contains("revison"));
 }

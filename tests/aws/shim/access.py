@@ -1,0 +1,147 @@
+"""Who signed a request, and whether that one may do it.
+
+Users, keys, roles, sessions and the policies of resources are read from moto; the decision is
+made here (policies.py), because moto's own knows real ARNs of four services only, no conditions,
+no inactive keys and no source of a copy.
+"""
+
+import json
+from datetime import datetime, timezone
+
+from moto.iam.access_control import AssumedRoleAccessKey, IAMUserAccessKey
+from moto.iam.models import iam_backends
+from moto.s3.models import s3_backends
+from moto.secretsmanager.models import secretsmanager_backends
+from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
+from moto.sts.models import sts_backends
+
+from . import actions
+from .policies import Caller, NotUnderstood, Request, allowed
+from .signature import Signed
+
+PARTITION = "aws"
+
+
+class Refused(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def check(method, path, query, headers, body, encrypted):
+    """Refuses what is not signed, or not allowed. `encrypted`: whether it came as if by TLS."""
+    try:
+        signed = Signed(method, path, query, headers, body)
+    except (ValueError, KeyError) as error:
+        raise Refused("MissingAuthenticationToken", str(error)) from error
+    caller, secret, identity, boundary = _caller(signed)
+    if not signed.is_in_time(datetime.now(timezone.utc)):
+        raise Refused("RequestExpired", "the request is older than it may be")
+    if not signed.is_by(secret) or not signed.is_of_this_body():
+        raise Refused("SignatureDoesNotMatch", "the signature is not of this request by this key")
+    context = {
+        "aws:securetransport": encrypted,
+        "aws:principalarn": caller.arns[0],
+        "aws:principalaccount": caller.account,
+    }
+    if signed.service == "s3" and encrypted:
+        context["s3:tlsversion"] = "1.3"
+    try:
+        # Names without an account mean the caller's own.
+        wanted = actions.asked(signed.service, signed.region, caller.account, method, path, query, headers, body)
+        for action, arn in wanted:
+            if action == "sts:AssumeRole":
+                _check_assumption(caller, identity, boundary, arn, body, context)
+            elif action != "sts:GetCallerIdentity":
+                owner, policies = _of_resource(arn, caller.account)
+                if not allowed(caller, identity, policies, Request(action, arn, context), owner, boundary):
+                    raise Refused("AccessDenied", f"{caller.arns[0]} is not authorized to perform: {action} on {arn}")
+    except NotUnderstood as error:
+        raise Refused("NotImplemented", f"not understood here: {error}") from error
+
+
+def _caller(signed):
+    """(caller, secret, identity policies, further limits) of the key that signed."""
+    for number in list(iam_backends):
+        key = iam_backends[number][PARTITION].access_keys.get(signed.key)
+        if key is None:
+            continue
+        if signed.token is not None or key.role_arn is not None:
+            break
+        if key.status != "Active":
+            raise Refused("InvalidClientTokenId", "the key is not active")
+        user = iam_backends[number][PARTITION].get_user(key.user_name)
+        found = IAMUserAccessKey(number, PARTITION, signed.key, {})
+        documents = [_document(one) for one in found.collect_policies()]
+        return Caller(number, (user.arn,)), key.secret_access_key, documents, ()
+    for number in list(sts_backends):
+        role = sts_backends[number][PARTITION].get_assumed_role_from_access_key(signed.key)
+        if role is None:
+            continue
+        if signed.token != role.session_token:
+            break
+        if role.expiration.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc):
+            raise Refused("ExpiredToken", "the session is over")
+        if not _role(role.role_arn):
+            raise Refused("InvalidClientTokenId", "the role is gone")
+        found = AssumedRoleAccessKey(number, PARTITION, signed.key, {"X-Amz-Security-Token": signed.token})
+        documents = [_document(one) for one in found.collect_policies()]
+        limits = (json.loads(role.policy),) if role.policy else ()
+        return Caller(number, (role.role_arn, role.arn)), role.secret_access_key, documents, limits
+    raise Refused("InvalidClientTokenId", "there is no such key")
+
+
+def _document(found):
+    if hasattr(found, "versions"):
+        text = next(one.document for one in found.versions if one.version_id == found.default_version_id)
+    elif isinstance(found, dict):
+        text = found["policy_document"]
+    else:
+        text = found
+    return json.loads(text) if isinstance(text, str) else text
+
+
+def _role(arn):
+    number = arn.split(":")[4]
+    return next((one for one in iam_backends[number][PARTITION].get_roles() if one.arn == arn), None)
+
+
+def _check_assumption(caller, identity, boundary, arn, body, context):
+    """The caller's own policies and the role's trust both have to allow it."""
+    role = _role(arn)
+    form = dict(actions.parse_qsl(body.decode()))
+    external_id = form.get("ExternalId")
+    if external_id is not None:
+        context = {**context, "sts:externalid": external_id}
+    request = Request("sts:AssumeRole", arn, context)
+    trust = [json.loads(role.assume_role_policy_document)] if role else []
+    # Across accounts on purpose: `allowed` then wants both sides.
+    if role is None or not allowed(caller, identity, trust, request, "another", boundary):
+        raise Refused("AccessDenied", f"{caller.arns[0]} is not authorized to perform: sts:AssumeRole on {arn}")
+
+
+def _of_resource(arn, own):
+    """(account, policy documents) of what an ARN names."""
+    _, _, service, region, number, rest = (arn.split(":", 5) + [""] * 6)[:6]
+    texts = []
+    if service == "s3":
+        name = rest.split("/")[0]
+        number = own
+        for account in list(s3_backends):
+            bucket = s3_backends[account][PARTITION].buckets.get(name)
+            if bucket is not None:
+                number, texts = account, [bucket.policy.decode() if bucket.policy else None]
+    elif service == "sqs":
+        queue = sqs_backends[number][region].queues.get(rest)
+        texts = [queue.policy if queue else None]
+    elif service == "sns":
+        topic = sns_backends[number][region].topics.get(arn)
+        texts = [topic.policy if topic else None]
+    elif service == "secretsmanager":
+        name = rest.removeprefix("secret:")
+        secrets = secretsmanager_backends[number][region].secrets
+        secret = next((one for key, one in list(secrets.items()) if name in (key, one.name, one.arn)), None)
+        texts = [secret.policy if secret else None]
+    documents = [json.loads(text) for text in texts if text]
+    return number or own, documents

@@ -1,0 +1,296 @@
+"""The server: CloudFormation answered here, the rest by moto, all of it through the faults.
+
+    python -m shim [--port N]
+
+prints one line of JSON, `{"url": …}`, once it listens, and ends when its standard input does, so
+that it never outlives the test that started it. Tests control it under /_shim/:
+
+    GET    /_shim/left         everything that exists, by kind; empty lists after a clean end
+    GET    /_shim/requests     how often each action was asked for, as {"service:Action": n}
+    POST   /_shim/faults       adds a fault (faults.py); GET lists, DELETE takes all back
+    POST   /_shim/enforcement  {"on": true}: every request must be signed and allowed
+    POST   /_shim/reset        ends what is under way and forgets everything
+
+A request with the header x-shim-plaintext counts as one that did not come by TLS.
+"""
+
+import argparse
+import functools
+import io
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import traceback
+from collections import Counter
+from urllib.parse import parse_qs
+
+import boto3
+from botocore.config import Config
+from moto.backends import get_backend
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from moto.iam.access_control import PermissionResult
+from moto.s3 import notifications
+from moto.s3.models import FakeBucket
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from . import access
+from .cloudformation import Api
+from .faults import FaultError, Faults
+from .stacks import Account
+
+INTERNAL = "x-shim-internal"
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(self):
+        self.faults = Faults()
+        self.enforced = False
+        self.url = None
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._internal = secrets.token_hex(16)
+        self._counted = threading.Lock()
+        self._forget()
+
+    def _forget(self):
+        self.account = Account(self.client, self.faults)
+        self.api = Api(self.account)
+        self.requests = Counter()
+
+    @functools.cache
+    def client(self, service):
+        """A client for what CloudFormation does on behalf of a stack: never refused, never failed."""
+        client = boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="internal",
+            aws_secret_access_key="internal",
+            config=Config(retries={"max_attempts": 1}, max_pool_connections=128, s3={"addressing_style": "path"}),
+        )
+        client.meta.events.register("before-send", self._sign_as_internal)
+        return client
+
+    def _sign_as_internal(self, request, **_):
+        request.headers[INTERNAL] = self._internal
+
+    def __call__(self, environ, start):
+        body = _body(environ)
+        path = environ["PATH_INFO"]
+        if path.startswith("/_shim/"):
+            return self._control(path.removeprefix("/_shim/"), environ["REQUEST_METHOD"], body, start)
+        headers = _headers(environ)
+        if headers.get(INTERNAL) == self._internal:
+            return self._moto(environ, start)
+        (region, service), action = _scope(environ, headers), _action(environ, headers, body)
+        with self._counted:
+            self.requests[f"{service}:{action}"] += 1
+        fault = self.faults.of_request(service, action)
+        effect = fault["effect"] if fault else None
+        if effect == "hold":
+            self.faults.wait_while_held(fault)
+        elif effect == "lose_request":
+            return _hang_up(environ, start)
+        elif effect == "throttle":
+            return _refuse(service, headers, "Throttling", "Rate exceeded", start)
+        elif effect == "refuse":
+            return _refuse(service, headers, fault["code"], fault.get("message", "injected"), start)
+        if self.enforced:
+            # Whose account a caller acts in follows from its key alone.
+            environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
+            raw_path, _, query = environ["RAW_URI"].partition("?")
+            encrypted = "x-shim-plaintext" not in headers
+            try:
+                access.check(environ["REQUEST_METHOD"], raw_path, query, headers, body, encrypted)
+            except access.Refused as refused:
+                return _refuse(service, headers, refused.code, refused.message, start)
+            except Exception:
+                # A mistake of the shim's own: the test that met it has shown nothing.
+                self.account.broken.append(traceback.format_exc())
+                raise
+        if service == "cloudformation":
+            if region != self.account.region:
+                return _refuse(service, headers, "ValidationError", f"there are no stacks here but in {self.account.region}", start)
+            status, kind, answer = self.api.answer(body)
+            if effect == "lose_answer":
+                return _hang_up(environ, start)
+            start(f"{status} {'OK' if status == 200 else 'Error'}", [("Content-Type", kind)])
+            return [answer]
+        if effect == "lose_answer":
+            list(self._moto(environ, lambda *_: None))
+            return _hang_up(environ, start)
+        return self._moto(environ, start)
+
+    def _control(self, name, method, body, start):
+        asked = json.loads(body) if body else {}
+        answer, status = {}, "200 OK"
+        if (method, name) == ("GET", "left"):
+            answer = self.left()
+        elif (method, name) == ("GET", "requests"):
+            answer = dict(self.requests)
+        elif (method, name) == ("POST", "faults"):
+            try:
+                self.faults.add(asked)
+            except FaultError as error:
+                answer, status = {"error": str(error)}, "400 Bad Request"
+        elif (method, name) == ("DELETE", "faults"):
+            self.faults.clear()
+        elif (method, name) == ("GET", "faults"):
+            answer = self.faults.left()
+        elif (method, name) == ("POST", "enforcement"):
+            self.enforced = bool(asked["on"])
+        elif (method, name) == ("POST", "reset"):
+            self.reset()
+        else:
+            status = "404 Not Found"
+        start(status, [("Content-Type", "application/json")])
+        return [json.dumps(answer).encode()]
+
+    def reset(self):
+        self.faults.clear()
+        self.account.settle()
+        self.enforced = False
+        BackendDict.reset()
+        reset_model_data()
+        self._forget()
+
+    def left(self):
+        """Everything that exists in any account."""
+        found = {"stacks": [stack.name for stack in self.account.live()], "broken": list(self.account.broken)}
+        kinds = {"buckets": [], "queues": [], "streams": [], "roles": [], "users": [], "policies": [], "keys": [], "secrets": []}
+        s3 = get_backend("s3")
+        for number in list(s3):
+            kinds["buckets"] += s3[number]["aws"].buckets
+        for kind, service, held in (
+            ("queues", "sqs", "queues"), ("streams", "kinesis", "streams"), ("secrets", "secretsmanager", "secrets"),
+        ):
+            backends = get_backend(service)
+            for number in list(backends):
+                for region in list(backends[number]):
+                    kinds[kind] += list(getattr(backends[number][region], held))
+        iam = get_backend("iam")
+        for number in list(iam):
+            backend = iam[number]["aws"]
+            kinds["roles"] += [role.name for role in backend.get_roles()]
+            kinds["users"] += list(backend.users)
+            kinds["policies"] += [p.name for p in list(backend.managed_policies.values()) if f"::{number}:" in p.arn]
+            kinds["keys"] += [key.access_key_id for user in backend.users.values() for key in user.access_keys]
+        return {**found, **{kind: sorted(map(str, names)) for kind, names in kinds.items()}}
+
+
+def _headers(environ):
+    headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            headers[key.replace("_", "-").lower()] = environ[key]
+    return headers
+
+
+def _body(environ):
+    """Reads the body and puts it back."""
+    length = environ.get("CONTENT_LENGTH")
+    if length:
+        body = environ["wsgi.input"].read(int(length))
+    else:
+        body = environ["wsgi.input"].read() if environ.get("wsgi.input_terminated") else b""
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body
+
+
+def _scope(environ, headers):
+    """(region, service) that a request is signed for."""
+    credential = headers.get("authorization", "").partition("Credential=")[2].split(",")[0]
+    credential = credential or parse_qs(environ.get("QUERY_STRING", "")).get("X-Amz-Credential", [""])[0]
+    parts = credential.split("/")
+    return (parts[2], parts[3]) if len(parts) == 5 else ("", "")
+
+
+def _action(environ, headers, body):
+    if "x-amz-target" in headers:
+        return headers["x-amz-target"].split(".", 1)[1]
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return parse_qs(body.decode()).get("Action", [""])[0]
+    return environ["REQUEST_METHOD"]
+
+
+def _refuse(service, headers, code, message, start):
+    """An error in the words of the service's protocol."""
+    status = "400 Bad Request" if code == "Throttling" else "403 Forbidden"
+    if service == "s3":
+        code = {"Throttling": "SlowDown"}.get(code, code)
+        status = "503 Slow Down" if code == "SlowDown" else "403 Forbidden"
+        kind, text = "application/xml", f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    elif "x-amz-target" in headers:
+        code = {"AccessDenied": "AccessDeniedException", "Throttling": "ThrottlingException"}.get(code, code)
+        kind, text = headers.get("content-type", "application/x-amz-json-1.1"), json.dumps({"__type": code, "message": message})
+        status = "400 Bad Request"
+    else:
+        kind = "text/xml"
+        text = (
+            f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+            "<RequestId>shim</RequestId></ErrorResponse>"
+        )
+    start(status, [("Content-Type", kind)])
+    return [text.encode()]
+
+
+def _hang_up(environ, start):
+    """The connection ends without an answer."""
+    connection = environ["werkzeug.socket"]
+    start("500 Lost", [("Connection", "close")])
+    connection.shutdown(socket.SHUT_RDWR)
+    return []
+
+
+class Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def make_environ(self):
+        environ = super().make_environ()
+        environ["RAW_URI"] = self.path
+        return environ
+
+
+def _correct_moto():
+    """The two places where moto would decide or say something wrong on its own."""
+    # It reads a Deny without its conditions; the decision is access.py's.
+    FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
+    plain = getattr(notifications, "_get_s3_event")
+
+    def with_version(event_name, bucket, key, notification_id):
+        event = plain(event_name, bucket, key, notification_id)
+        if bucket.is_versioned:
+            for record in event["Records"]:
+                record["s3"]["object"]["versionId"] = key.version_id
+        return event
+
+    if plain.__name__ != "with_version":
+        notifications._get_s3_event = with_version
+
+
+def listen(port=0):
+    """(application, server) on a free port; `serve_forever` is the caller's."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    _correct_moto()
+    application = Application()
+    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
+    application.url = f"http://127.0.0.1:{server.server_port}"
+    return application, server
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="shim", description="An account of AWS for tests.")
+    parser.add_argument("--port", type=int, default=0)
+    application, server = listen(parser.parse_args().port)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(json.dumps({"url": application.url}), flush=True)
+    sys.stdin.read()
+    # Held operations must not keep the process alive.
+    os._exit(0)
