@@ -88,8 +88,11 @@ async fn every_address_of_the_data_plane_refuses_strangers_and_shows_them_nothin
     assert!(denied.iter().all(|row| row["request_id"].is_string()), "{denied:#?}");
     // And nothing was written or removed by any of them.
     stage.settled(&api, 3).await;
-    let kept = mine(&file, Method::GET, &file_path).bearer_auth(file.secret("channel_key"));
-    assert_eq!(kept.send().await.unwrap().status(), 200);
+    // The owner may remove what it has read; once.
+    for (method, status) in [(Method::GET, 200), (Method::DELETE, 204), (Method::GET, 404), (Method::DELETE, 404)] {
+        let call = mine(&file, method.clone(), &file_path).bearer_auth(file.secret("channel_key"));
+        assert_eq!(call.send().await.unwrap().status(), status, "{method}");
+    }
 }
 
 /// Everybody who has nothing to do at a channel of `owner`.
