@@ -145,22 +145,30 @@ impl Flow {
 
     /// Pulls and shapes until the window holds enough or the flow's present end is reached.
     /// `until` is the log's head, or where a tick ends; `all` asks for everything through there,
-    /// even if the router has not come so far yet.
-    pub async fn fill(&mut self, lake: &Lake, shaper: &PlanCache, until: u64, all: bool) -> Result<(), FlowError> {
+    /// even if the router has not come so far yet; `memory` is what the size allows in flight, in bytes.
+    pub async fn fill(
+        &mut self,
+        lake: &Lake,
+        shaper: &PlanCache,
+        until: u64,
+        all: bool,
+        memory: u64,
+    ) -> Result<(), FlowError> {
         let end = self.row.ends_at.unwrap_or(until);
-        while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < PULL_BYTES as u64
-        {
+        // What is pulled is held once more as it is encoded; one commit is the least that moves.
+        let room = usize::try_from(memory / 2).unwrap_or(usize::MAX).clamp(1, PULL_BYTES);
+        while self.window.to() < end && self.window.records() < FULL_RECORDS && self.window.bytes() < room as u64 {
             let before = self.window.to();
             match self.following().map(|following| following.next(before)) {
                 _ if self.is_history_of_keyed() => self.pull_snapshot(lake, shaper, end).await?,
-                None | Some(Next::Unknown) => self.pull_log(lake, shaper, end, PULL_BYTES).await?,
+                None | Some(Next::Unknown) => self.pull_log(lake, shaper, end, room).await?,
                 Some(Next::Range(Some((range, found)))) => self.shape(shaper, &range, Some(&found), end).await?,
                 // One batch; what follows it may not concern the flow.
                 Some(Next::Range(None)) => self.pull_log(lake, shaper, end, 1).await?,
                 Some(Next::Nothing(through)) => {
                     self.window.skip(through.min(end));
                     if all && through < end && !self.router_reaches(end).await {
-                        self.pull_log(lake, shaper, end, PULL_BYTES).await?;
+                        self.pull_log(lake, shaper, end, room).await?;
                     } else if all {
                         continue;
                     }

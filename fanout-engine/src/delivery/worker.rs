@@ -264,7 +264,8 @@ impl Worker {
             Lane::Backfill | Lane::Replay => head,
         };
         let flow = &mut self.flows[index];
-        flow.fill(&self.context.lake, &self.context.shaper, until, self.ticks.running()).await?;
+        let memory = self.terms.limits.memory_bytes;
+        flow.fill(&self.context.lake, &self.context.shaper, until, self.ticks.running(), memory).await?;
         if flow.window.records() == 0 {
             return self.pass_empty(index).await;
         }
