@@ -71,6 +71,8 @@ struct Open {
     /// As it was when the resource was opened.
     wanted: Arc<Wanted>,
     sink: Arc<dyn Sink>,
+    /// Serves its reads, if it has any.
+    router: Option<axum::Router>,
     worker: Worker,
 }
 
@@ -202,6 +204,8 @@ impl ChannelTask {
             if open.wanted.same_resource(wanted) {
                 open.worker.retune(wanted.terms(&self.newest), &wanted.timing);
                 open.wanted = Arc::clone(wanted);
+                let router = open.router.clone();
+                self.mount(wanted, router.as_ref());
                 return Ok(());
             }
             self.close().await;
@@ -239,14 +243,19 @@ impl ChannelTask {
                 return Err(error);
             }
         };
-        if let Some(router) = opened.router {
-            surroundings.served.mount(wanted.channel, Served { tenant: wanted.tenant, router });
-            if !wanted.terms(&self.newest).standing.holds() {
-                // Something may have been taken back since; the next round opens what is left.
-                surroundings.served.unmount(wanted.channel);
-            }
+        self.mount(wanted, opened.router.as_ref());
+        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, router: opened.router, worker })
+    }
+
+    /// Serves the reads of the channel, unless something newer is wanted: that may take something back,
+    /// and mounts what is left when the task comes to it.
+    fn mount(&self, wanted: &Wanted, router: Option<&axum::Router>) {
+        let Some(router) = router else { return };
+        let served = &self.surroundings.served;
+        served.mount(wanted.channel, Served { tenant: wanted.tenant, router: router.clone() });
+        if !wanted.terms(&self.newest).standing.holds() {
+            served.unmount(wanted.channel);
         }
-        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, worker })
     }
 
     /// A worker whose flows stand where the books and the target say. The first serving pins, for

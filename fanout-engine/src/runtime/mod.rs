@@ -176,11 +176,12 @@ impl Runtime {
             && !running.task.is_finished()
         {
             running.head = head;
+            // In this order: whoever mounts after the unmounting sees the newer version, and unmounts.
+            running.newest.store(wanted.version, Ordering::SeqCst);
             if !wanted.keeps_all_of(&running.wanted.borrow()) {
                 // Nobody reads what was taken back while the task has not come to it.
                 self.surroundings.served.unmount(head.id);
             }
-            running.newest.store(wanted.version, Ordering::SeqCst);
             running.wanted.send_replace(wanted);
             return;
         }
