@@ -256,6 +256,25 @@ async fn a_channel_is_served_filled_paused_resumed_and_drained_as_the_catalog_sa
 }
 
 #[tokio::test]
+async fn a_change_while_a_channel_is_opened_does_not_end_its_reading() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        for _ in 0..5 {
+            let (runtime, shutdown, task) = bench.runtime();
+            for _ in 0..20 {
+                // The same once more: the row has a new version, and the resource stays what it was.
+                bench.provision().await;
+                runtime.passed().await;
+            }
+            settled(&runtime).await;
+            assert!(bench.served.get(bench.channel).is_some(), "{}", bench.db.name);
+            shutdown.cancel();
+            task.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_restart_goes_on_where_the_channel_was() {
     for db in databases().await.unwrap() {
         let bench = Bench::new(db).await;
