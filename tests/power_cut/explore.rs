@@ -10,6 +10,17 @@ use super::{Disk, Entry, Loss, Recorder, entries, folder};
 /// Names the directory that a recorded process works in.
 pub const DIRECTORY: &str = "HEADGATE_POWER_DIRECTORY";
 
+/// For the process that is recorded: makes `directory` below where it works, durable, and says so.
+/// `None` in a process that nobody records.
+pub fn recorded(directory: &str) -> Option<PathBuf> {
+    let root = PathBuf::from(std::env::var_os(DIRECTORY)?);
+    let made = root.join(directory);
+    std::fs::create_dir(&made).expect("it is made once");
+    std::fs::File::open(root).and_then(|root| root.sync_all()).expect("it can be synced");
+    println!("made 0");
+    Some(made)
+}
+
 /// What a process did to its disk.
 pub struct Recording {
     pub journal: Vec<u8>,

@@ -14,7 +14,7 @@ use std::process::Command;
 
 pub use cut::Loss;
 pub use disk::Disk;
-pub use explore::{DIRECTORY, Recording};
+pub use explore::{DIRECTORY, Recording, recorded};
 pub use journal::{Entry, entries};
 
 /// The library, and the journal that it writes.

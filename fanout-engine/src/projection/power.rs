@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Projection;
-use crate::power_cut::{DIRECTORY, Recording};
+use crate::power_cut::{Recording, recorded};
 
 const CHILD: &str = "projection::power::child";
 const CHANGES: u64 = 110;
@@ -28,11 +28,7 @@ fn apply(projection: &mut Projection, n: u64) -> Result<(), String> {
 #[test]
 #[ignore = "the child of the tests below"]
 fn child() {
-    let Ok(root) = std::env::var(DIRECTORY) else { return };
-    let root = Path::new(&root).join("projections");
-    std::fs::create_dir(&root).unwrap();
-    std::fs::File::open(root.parent().unwrap()).unwrap().sync_all().unwrap();
-    println!("made 0");
+    let Some(root) = recorded("projections") else { return };
     let mut projection = open(&root).unwrap();
     for n in 1..=CHANGES {
         apply(&mut projection, n).unwrap();

@@ -253,7 +253,7 @@ impl ChannelTask {
         let Some(router) = router else { return };
         let served = &self.surroundings.served;
         served.mount(wanted.channel, Served { tenant: wanted.tenant, router: router.clone() });
-        if !wanted.terms(&self.newest).standing.holds() {
+        if !wanted.standing(&self.newest).holds() {
             served.unmount(wanted.channel);
         }
     }

@@ -78,11 +78,17 @@ pub enum Mode {
 }
 
 impl Wanted {
+    /// Whether this is still what is wanted, for whoever acts upon it.
+    #[must_use]
+    pub fn standing(&self, newest: &Arc<AtomicU64>) -> Standing {
+        Standing { version: self.version, newest: Arc::clone(newest) }
+    }
+
     /// What the worker goes by.
     #[must_use]
     pub fn terms(&self, newest: &Arc<AtomicU64>) -> Terms {
         Terms {
-            standing: Standing { version: self.version, newest: Arc::clone(newest) },
+            standing: self.standing(newest),
             tenant: self.tenant,
             channel: self.channel,
             limits: self.limits.clone(),

@@ -8,13 +8,13 @@ use rusqlite::params;
 
 use super::store::{Store, failed};
 use crate::delivery::limits::PLENTY;
-use crate::power_cut::{DIRECTORY, Recording};
+use crate::power_cut::{Recording, recorded};
 
 const CHILD: &str = "technology::api::power::child";
 const RECORDS: i64 = 110;
 
-async fn open(root: &Path) -> Result<Arc<Store>, String> {
-    let store = Store::open(root.join("channel"), &[], PLENTY, SystemClock::shared()).await;
+async fn open(channel: &Path) -> Result<Arc<Store>, String> {
+    let store = Store::open(channel.to_owned(), &[], PLENTY, SystemClock::shared()).await;
     let store = store.map(Arc::new).map_err(|error| format!("cannot be opened: {error:?}"))?;
     let made = store.write(|connection| {
         let table = "CREATE TABLE IF NOT EXISTS records (n INTEGER PRIMARY KEY, pad TEXT)";
@@ -41,19 +41,15 @@ async fn write(store: &Arc<Store>, n: i64) -> Result<(), String> {
 #[tokio::test]
 #[ignore = "the child of the tests below"]
 async fn child() {
-    let Ok(root) = std::env::var(DIRECTORY) else { return };
-    let root = Path::new(&root);
-    std::fs::create_dir(root.join("channel")).unwrap();
-    std::fs::File::open(root).unwrap().sync_all().unwrap();
-    println!("made 0");
-    let mut store = open(root).await.unwrap();
+    let Some(channel) = recorded("channel") else { return };
+    let mut store = open(&channel).await.unwrap();
     for n in 1..=RECORDS {
         write(&store, n).await.unwrap();
         println!("wrote {n}");
         if n % 50 == 0 {
             store.close().await;
             println!("closed {n}");
-            store = open(root).await.unwrap();
+            store = open(&channel).await.unwrap();
         }
     }
     println!("done");
@@ -63,7 +59,7 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
     if !said.iter().any(|line| line == "made 0") {
         return Ok(());
     }
-    let store = open(&root).await?;
+    let store = open(&root.join("channel")).await?;
     let look = async || -> Result<i64, String> {
         let found = store.read(|connection| {
             let cursor = "SELECT coalesce(max(last_offset), 0) FROM cursors";

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::ring::{NewRecord, Ring};
 use crate::delivery::limits::PLENTY;
-use crate::power_cut::{DIRECTORY, Recording};
+use crate::power_cut::{Recording, recorded};
 use crate::technology::FlowKey;
 
 const CHILD: &str = "technology::stream::power::child";
@@ -23,8 +23,8 @@ fn flow() -> FlowKey {
     FlowKey { element: ElementId::from_uuid(Uuid::from_u128(1)), lane: Lane::Live }
 }
 
-async fn open(root: &Path) -> Result<Arc<Ring>, String> {
-    let ring = Ring::open(root.join("channel").as_path(), &PLENTY, DateTime::UNIX_EPOCH).await;
+async fn open(channel: &Path) -> Result<Arc<Ring>, String> {
+    let ring = Ring::open(channel, &PLENTY, DateTime::UNIX_EPOCH).await;
     ring.map(Arc::new).map_err(|error| format!("cannot be opened: {error:?}"))
 }
 
@@ -46,19 +46,15 @@ async fn read(ring: &Arc<Ring>) -> Result<BTreeMap<u64, u64>, String> {
 #[tokio::test]
 #[ignore = "the child of the tests below"]
 async fn child() {
-    let Ok(root) = std::env::var(DIRECTORY) else { return };
-    let root = Path::new(&root);
-    std::fs::create_dir(root.join("channel")).unwrap();
-    std::fs::File::open(root).unwrap().sync_all().unwrap();
-    println!("made 0");
-    let mut ring = open(root).await.unwrap();
+    let Some(channel) = recorded("channel") else { return };
+    let mut ring = open(&channel).await.unwrap();
     for offset in 1..=BATCHES {
         append(&ring, offset).await.unwrap();
         println!("read {} {offset}", ring.ends().borrow().last);
         if offset % 40 == 0 {
             ring.close().await;
             println!("closed {offset}");
-            ring = open(root).await.unwrap();
+            ring = open(&channel).await.unwrap();
         }
     }
     println!("done");
@@ -82,10 +78,10 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
         return Ok(());
     }
     // Closed in order before anything else comes, as by a customer who pauses the channel.
-    let ring = open(&root).await?;
+    let ring = open(&root.join("channel")).await?;
     ring.close().await;
     drop(ring);
-    let ring = open(&root).await?;
+    let ring = open(&root.join("channel")).await?;
     let cursor = ring.cursor(flow()).await.map_err(|error| format!("{error:?}"))?.unwrap_or(0);
     // Records and cursor go together (rule 26).
     let held = read(&ring).await?;
@@ -114,7 +110,7 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
         }
     }
     drop(ring);
-    open(&root).await.map(drop)
+    open(&root.join("channel")).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
