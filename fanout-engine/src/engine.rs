@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::{Context, Router, fence, refusals, store};
+use crate::delivery::{Context, Ledger, Router, fence, refusals, store};
 use crate::erasure::Erasure;
 use crate::error::EngineFault;
 use crate::ingest::Ingest;
@@ -108,6 +108,7 @@ impl Engine {
         deps.ingest.fence().await?;
         let record_id_key = *deps.access.derive_key(RECORD_ID_PURPOSE);
         let context = Context {
+            ledger: Ledger::new(deps.data.clone()),
             data: deps.data.clone(),
             lake: deps.lake.clone(),
             shaper: PlanCache::new(config.plan_cache_bytes),

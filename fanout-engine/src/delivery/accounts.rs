@@ -1,14 +1,14 @@
-//! Writing the books: cursor, usage, quota and dead letter in one transaction (rule 31).
+//! What is written of a flow: cursor, usage, quota and dead letter, all or nothing (rule 31).
 
 use chrono::{DateTime, Utc};
-use headgate_database::Tx;
 use headgate_metering::{Dims, Meter, OffsetRange, RecordKind, UsageRecord, ids};
 use headgate_types::channel::Lane;
 
 use super::books::{self, Cut, Settled};
+use super::ledger::Entry;
 use super::quota::Spent;
-use super::store::{self, FlowRow};
-use super::{Context, DeliveryError, refusals};
+use super::store::FlowRow;
+use super::{Context, DeliveryError};
 
 /// Who counted, in usage records.
 const SOURCE: &str = "engine";
@@ -18,6 +18,8 @@ const SOURCE: &str = "engine";
 pub struct Refusal {
     /// Its place.
     pub offset: u64,
+    /// When it was refused.
+    pub at: DateTime<Utc>,
     /// What the receiver said.
     pub reason: String,
     /// Revision of the output model.
@@ -32,30 +34,19 @@ pub async fn settle(
     row: &FlowRow,
     dims: &Dims,
     settled: &Settled,
-    refusal: Option<&Refusal>,
+    refusal: Option<Refusal>,
     spent: Option<Spent>,
 ) -> Result<FlowRow, DeliveryError> {
     let now = context.clock.now();
     let (next, cut) = books::book(row, settled, now, context.usage_span);
-    let mut tx = context.data.platform().await?;
-    tx.act_for(row.tenant).await?;
-    if !store::move_books(&mut tx, row, &next).await? {
-        return Err(DeliveryError::Elsewhere);
-    }
-    if let Some(cut) = cut {
-        record(context, &mut tx, row, dims, &cut).await?;
-    }
-    if let Some(refusal) = refusal {
-        refusals::put(&mut tx, row, refusal, now).await?;
+    let mut facts = cut.map_or_else(Vec::new, |cut| usage(context, row, dims, &cut));
+    if let Some(refusal) = &refusal {
         let at = OffsetRange { lane: row.key.lane, after: refusal.offset.saturating_sub(1), to: refusal.offset };
         let id = ids::of_range(row.channel, row.key.element, at, Meter::DeadletterRecords);
-        let fact = fact(context, row, dims, Meter::DeadletterRecords, id, 1, next.open.since);
-        headgate_metering::record(&mut tx, &fact).await?;
+        facts.push(fact(context, row, dims, Meter::DeadletterRecords, id, 1, next.open.since));
     }
-    if let Some(spent) = spent {
-        store::put_spent(&mut tx, row.tenant, row.channel, spent).await?;
-    }
-    tx.commit().await?;
+    let entry = Entry { before: row.clone(), after: next.clone(), usage: facts, refusal, spent };
+    context.ledger.write(entry).await?;
     Ok(next)
 }
 
@@ -64,30 +55,25 @@ pub async fn cut(context: &Context, row: &FlowRow, dims: &Dims) -> Result<FlowRo
     let since = books::span_start(context.clock.now(), context.usage_span);
     let (next, cut) = books::close(row, since);
     let Some(cut) = cut else { return Ok(row.clone()) };
-    let mut tx = context.data.platform().await?;
-    tx.act_for(row.tenant).await?;
-    if !store::move_books(&mut tx, row, &next).await? {
-        return Err(DeliveryError::Elsewhere);
-    }
-    record(context, &mut tx, row, dims, &cut).await?;
-    tx.commit().await?;
+    let usage = usage(context, row, dims, &cut);
+    let entry = Entry { before: row.clone(), after: next.clone(), usage, refusal: None, spent: None };
+    context.ledger.write(entry).await?;
     Ok(next)
 }
 
-/// Writes the usage records of a cut range.
-async fn record(context: &Context, tx: &mut Tx, row: &FlowRow, dims: &Dims, cut: &Cut) -> Result<(), DeliveryError> {
+/// The usage records of a cut range.
+pub(super) fn usage(context: &Context, row: &FlowRow, dims: &Dims, cut: &Cut) -> Vec<UsageRecord> {
     let range = OffsetRange { lane: row.key.lane, after: cut.after, to: cut.to };
     let meters: &[(Meter, u64)] = match row.key.lane {
         Lane::Live | Lane::Backfill => &[(Meter::DeliverRecords, cut.records), (Meter::DeliverBytes, cut.bytes)],
         Lane::Replay => &[(Meter::ReplayRecords, cut.records)],
     };
-    for (meter, quantity) in meters {
+    let of = |(meter, quantity): &(Meter, u64)| {
         let id = ids::of_range(row.channel, row.key.element, range, *meter);
         let quantity = i64::try_from(*quantity).unwrap_or(i64::MAX);
-        let fact = fact(context, row, dims, *meter, id, quantity, cut.event_time);
-        headgate_metering::record(tx, &UsageRecord { range: Some(range), ..fact }).await?;
-    }
-    Ok(())
+        UsageRecord { range: Some(range), ..fact(context, row, dims, *meter, id, quantity, cut.event_time) }
+    };
+    meters.iter().map(of).collect()
 }
 
 fn fact(

@@ -10,6 +10,7 @@ mod bisect;
 mod books;
 mod bucket;
 mod flow;
+mod ledger;
 #[cfg(test)]
 pub(crate) mod limits;
 mod looked;
@@ -38,6 +39,7 @@ use crate::tenant_quotas::TenantQuotas;
 pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
 pub use flow::Flow;
+pub use ledger::Ledger;
 pub use looked::Looked;
 pub use router::{Following, Router};
 pub use ticks::Ticks;
@@ -52,6 +54,8 @@ pub(crate) const IN_FLIGHT: u64 = 1 << 20;
 pub struct Context {
     /// The engine's tables and the usage records.
     pub data: Db,
+    /// Writes the books.
+    pub ledger: Ledger,
     /// Where records come from.
     pub lake: Lake,
     /// Shaped ranges, shared by all channels.
@@ -104,6 +108,12 @@ pub enum DeliveryError {
     /// Usage could not be recorded.
     #[error("failed to record usage: {0}")]
     Metering(#[from] headgate_metering::MeteringError),
+    /// Books of several flows could not be written.
+    #[error(transparent)]
+    Together(std::sync::Arc<DeliveryError>),
+    /// The process stops.
+    #[error("the engine is stopping")]
+    Stopped,
     /// The terms changed before it began.
     #[error("the channel's terms changed")]
     Superseded,

@@ -45,7 +45,7 @@ impl From<Row> for DeadLetter {
 }
 
 /// Keeps a refused record, once per place in its flow.
-pub async fn put(tx: &mut Tx, row: &FlowRow, refusal: &Refusal, now: DateTime<Utc>) -> Result<(), DbError> {
+pub async fn put(tx: &mut Tx, row: &FlowRow, refusal: &Refusal) -> Result<(), DbError> {
     tx.execute(
         "INSERT INTO refused_deliveries (tenant_id, id, channel_id, element_id, lane, record_offset, reason,
                                          model_version, raw, created_at)
@@ -61,7 +61,7 @@ pub async fn put(tx: &mut Tx, row: &FlowRow, refusal: &Refusal, now: DateTime<Ut
             refusal.reason.as_str(),
             refusal.model_version,
             refusal.raw.as_str(),
-            now
+            refusal.at
         ],
     )
     .await?;

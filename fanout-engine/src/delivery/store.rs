@@ -236,39 +236,63 @@ pub async fn seen(tx: &mut Tx) -> Result<Vec<(ElementId, u64)>, DbError> {
     Ok(rows.into_iter().map(|(element, seen)| (element.into(), unsigned(seen))).collect())
 }
 
-/// Moves a flow from `before` to `after`, by compare-and-set on `booked` and the open range.
-/// `false`: somebody else moved it, and nothing was written.
-pub async fn move_books(tx: &mut Tx, before: &FlowRow, after: &FlowRow) -> Result<bool, DbError> {
-    let changed = tx
-        .execute(
-            "UPDATE flows SET booked = $1, records = $2, bytes = $3, checksum = $4, over_quota = $5, refused = $6,
-                    open_since = $7, open_after = $8, open_records = $9, open_bytes = $10, last_delivery_at = $11,
-                    finished_at = $12
-              WHERE tenant_id = $13 AND channel_id = $14 AND element_id = $15 AND lane = $16
-                AND booked = $17 AND open_after = $18",
-            args![
-                after.booked,
-                after.totals.records,
-                after.totals.bytes,
-                after.totals.checksum.to_string(),
-                after.over_quota,
-                after.refused,
-                after.open.since,
-                after.open.after,
-                after.open.records,
-                after.open.bytes,
-                after.last_delivery_at,
-                after.finished_at,
-                before.tenant,
-                before.channel,
-                before.key.element,
-                before.key.lane.as_str(),
-                before.booked,
-                before.open.after
-            ],
-        )
-        .await?;
-    Ok(changed == 1)
+/// Flows moved by one statement, in as few shapes of it as do: each is prepared once.
+const SHAPES: [usize; 4] = [64, 16, 4, 1];
+
+/// Moves flows of the tenant the transaction acts for from `before` to `after`, by compare-and-set on
+/// `booked` and the open range. Says for each whether it moved; `false`: somebody else moved it, and
+/// nothing was written of it.
+pub async fn move_books(tx: &mut Tx, mut moves: &[(&FlowRow, &FlowRow)]) -> Result<Vec<bool>, DbError> {
+    let mut moved = Vec::with_capacity(moves.len());
+    while let Some(shape) = SHAPES.into_iter().find(|shape| *shape <= moves.len()) {
+        let (these, rest) = moves.split_at(shape);
+        moved.extend(move_some(tx, these).await?);
+        moves = rest;
+    }
+    Ok(moved)
+}
+
+async fn move_some(tx: &mut Tx, moves: &[(&FlowRow, &FlowRow)]) -> Result<Vec<bool>, DbError> {
+    let mut arguments = Vec::new();
+    for (before, after) in moves {
+        arguments.extend(args![
+            after.booked,
+            after.totals.records,
+            after.totals.bytes,
+            after.totals.checksum.to_string(),
+            after.over_quota,
+            after.refused,
+            after.open.since,
+            after.open.after,
+            after.open.records,
+            after.open.bytes,
+            after.last_delivery_at,
+            after.finished_at,
+            before.tenant,
+            before.channel,
+            before.key.element,
+            before.key.lane.as_str(),
+            before.booked,
+            before.open.after
+        ]);
+    }
+    let width = arguments.len() / moves.len();
+    let place = |place: usize| format!("${}", place + 1);
+    let row = |first: usize| format!("({})", (first..first + width).map(place).collect::<Vec<_>>().join(", "));
+    let rows = (0..arguments.len()).step_by(width).map(row).collect::<Vec<_>>().join(", ");
+    // Both databases call the columns of VALUES column1, column2, ...
+    let sql = format!(
+        "UPDATE flows SET booked = column1, records = column2, bytes = column3, checksum = column4,
+                over_quota = column5, refused = column6, open_since = column7, open_after = column8,
+                open_records = column9, open_bytes = column10, last_delivery_at = column11, finished_at = column12
+           FROM (VALUES {rows}) AS moves
+          WHERE tenant_id = column13 AND channel_id = column14 AND element_id = column15 AND lane = column16
+            AND booked = column17 AND open_after = column18
+         RETURNING channel_id, element_id, lane"
+    );
+    let moved: Vec<(Uuid, Uuid, String)> = tx.fetch_all_built(sql, arguments).await?;
+    let key = |row: &FlowRow| (row.channel.uuid(), row.key.element.uuid(), row.key.lane.as_str().to_owned());
+    Ok(moves.iter().map(|(before, _)| moved.contains(&key(before))).collect())
 }
 
 /// What a channel has used of its quota.

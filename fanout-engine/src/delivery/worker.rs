@@ -406,12 +406,13 @@ impl Worker {
         let record = part.rows().find(|(encoded, row)| encoded.offset(*row) == offset);
         let refusal = record.map(|(encoded, row)| Refusal {
             offset,
+            at: self.context.clock.now(),
             reason,
             model_version: flow.model_version(),
             raw: String::from_utf8_lossy(encoded.json(row)).into_owned(),
         });
         let range = Delivery { parts: Vec::new(), ..part };
-        self.set_aside(index, range, Settled { refused: 1, ..Settled::default() }, refusal.as_ref()).await
+        self.set_aside(index, range, Settled { refused: 1, ..Settled::default() }, refusal).await
     }
 
     /// Moves over a range whose records the target does not get. It is in the books before the
@@ -421,7 +422,7 @@ impl Worker {
         index: usize,
         range: Delivery,
         counts: Settled,
-        refusal: Option<&Refusal>,
+        refusal: Option<Refusal>,
     ) -> Result<(), DeliveryError> {
         self.flush(index, Flush::Now).await?;
         let flow = &mut self.flows[index];

@@ -28,7 +28,7 @@ use tower::ServiceExt;
 
 use super::{Runtime, Surroundings};
 use crate::delivery::limits::PLENTY;
-use crate::delivery::{Context, Router, fence, store};
+use crate::delivery::{Context, Ledger, Router, fence, store};
 use crate::shape::PlanCache;
 use crate::shape::testing::{Element, sensors};
 use crate::technology::{Secrets, ServedChannels};
@@ -128,6 +128,7 @@ impl Bench {
         let cuts = watch::Sender::new(0);
         let surroundings = Surroundings {
             context: Context {
+                ledger: Ledger::new(self.db.data.clone()),
                 data: self.db.data.clone(),
                 lake: self.lake.clone(),
                 router: Router::new(self.lake.clone()),

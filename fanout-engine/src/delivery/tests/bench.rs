@@ -18,7 +18,7 @@ use serde_json::json;
 use super::target::Target;
 use crate::delivery::limits::PLENTY;
 use crate::delivery::store::{self, FlowRow};
-use crate::delivery::{Context, Flow, Router, Standing, Terms, Ticks, Turn, Waiting, Worker};
+use crate::delivery::{Context, Flow, Ledger, Router, Standing, Terms, Ticks, Turn, Waiting, Worker};
 use crate::shape::testing::{Element, sensors};
 use crate::shape::{Plan, PlanCache};
 use crate::technology::{FlowKey, OutputElement, Sink};
@@ -48,6 +48,7 @@ impl Bench {
             ElementLayout { element: element.id, kind, schema_id: element.schema_id, schema: element.schema.clone() };
         lake.register(layout).await.unwrap();
         let context = Context {
+            ledger: Ledger::new(db.data.clone()),
             data: db.data.clone(),
             router: Router::new(lake.clone()),
             lake,

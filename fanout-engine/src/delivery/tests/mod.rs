@@ -1,6 +1,6 @@
 //! What delivery promises, with a lake, both databases and a target that misbehaves on demand.
 
-mod bench;
+pub mod bench;
 mod promises;
 mod routing;
 mod target;

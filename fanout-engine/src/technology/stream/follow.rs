@@ -6,8 +6,9 @@ use std::time::Duration;
 use headgate_types::{ErrorKind, Problem};
 use tokio::sync::watch;
 
+use super::block::Kept;
 use super::query::check;
-use super::ring::{Ends, Kept, Ring};
+use super::ring::{Ends, Ring};
 use crate::technology::SinkError;
 
 /// Bytes read from the store at once: what one slow reader may hold.
@@ -80,7 +81,7 @@ impl Follower {
             // Positions above the last record are unused numbers of an earlier run.
             self.position = records.last().map_or(ends.last, |record| record.position);
             if let Some(element) = &self.element {
-                records.retain(|record| record.element == *element);
+                records.retain(|record| *record.element == **element);
             }
             if !records.is_empty() {
                 return Ok(records);

@@ -3,6 +3,7 @@
 //! Three ways to read one log: NDJSON long poll, server-sent events with `Last-Event-ID`, and a
 //! WebSocket. A position that fell out of the ring answers 410, never a silent gap.
 
+mod block;
 mod follow;
 #[cfg(test)]
 mod power;

@@ -9,7 +9,8 @@ use headgate_types::ElementId;
 use headgate_types::channel::Lane;
 use uuid::Uuid;
 
-use super::ring::{NewRecord, Ring};
+use super::block::NewRecords;
+use super::ring::Ring;
 use crate::delivery::limits::PLENTY;
 use crate::power_cut::{Recording, recorded};
 use crate::technology::FlowKey;
@@ -29,9 +30,10 @@ async fn open(channel: &Path) -> Result<Arc<Ring>, String> {
 }
 
 async fn append(ring: &Arc<Ring>, offset: u64) -> Result<(), String> {
-    let json = format!("{{\"n\": {offset}, \"pad\": \"{}\"}}", "x".repeat(PADDING)).into_bytes();
-    let record = (offset, NewRecord { element: "e".into(), json });
-    let written = ring.append(flow(), offset, vec![record], DateTime::UNIX_EPOCH).await;
+    let json = format!("{{\"n\": {offset}, \"pad\": \"{}\"}}", "x".repeat(PADDING));
+    let mut records = NewRecords::default();
+    records.push(offset, json.as_bytes());
+    let written = ring.append(flow(), offset, "e".into(), records, DateTime::UNIX_EPOCH).await;
     written.map(drop).map_err(|error| format!("cannot be written: {error:?}"))
 }
 
@@ -90,8 +92,9 @@ async fn check(root: PathBuf, said: Vec<String>) -> Result<(), String> {
     }
     // They come again behind something else, and nothing that was handed out turns into another.
     let other = FlowKey { element: ElementId::from_uuid(Uuid::from_u128(2)), lane: Lane::Live };
-    let record = (1, NewRecord { element: "other".into(), json: b"{\"n\": 0}".to_vec() });
-    let written = ring.append(other, 1, vec![record], DateTime::UNIX_EPOCH).await;
+    let mut records = NewRecords::default();
+    records.push(1, b"{\"n\": 0}");
+    let written = ring.append(other, 1, "other".into(), records, DateTime::UNIX_EPOCH).await;
     written.map_err(|error| format!("cannot be written: {error:?}"))?;
     let to = handed_out.values().copied().max().unwrap_or(0).max(cursor) + 2;
     for offset in cursor + 1..=to {

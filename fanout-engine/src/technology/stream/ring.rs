@@ -1,4 +1,7 @@
-//! The ring: an SQLite file of the channel's own that keeps the newest records.
+//! The ring: an SQLite file of the channel's own that keeps the newest records, in blocks.
+//!
+//! What fell out ends at a position, which may lie within a block; the block goes with its last
+//! record.
 //!
 //! Positions are the channel's own sequence (rule 23). The file runs `synchronous=NORMAL` (rule
 //! 26), so a power loss may take the newest records *and* their cursor, and they are delivered
@@ -16,18 +19,21 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+use super::block::{Block, Kept, NewRecords, ends_of};
 use crate::technology::{FlowKey, SinkError};
 
 /// Positions reserved by one synced write.
-const BLOCK: u64 = 1_000_000;
+const RESERVED: u64 = 1_000_000;
 
 const TABLES: &str = "
-    CREATE TABLE IF NOT EXISTS records (
-        position INTEGER PRIMARY KEY,
+    CREATE TABLE IF NOT EXISTS blocks (
+        last INTEGER PRIMARY KEY,
+        records INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
         written_at INTEGER NOT NULL,
         element TEXT NOT NULL,
         lane TEXT NOT NULL,
-        json BLOB NOT NULL
+        data BLOB NOT NULL
     );
     CREATE TABLE IF NOT EXISTS cursors (
         element TEXT NOT NULL,
@@ -39,32 +45,9 @@ const TABLES: &str = "
         one INTEGER PRIMARY KEY CHECK (one = 1),
         floor INTEGER NOT NULL,
         reserved INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        clean INTEGER NOT NULL
+        bytes INTEGER NOT NULL
     );
-    INSERT INTO ring VALUES (1, 0, 0, 0, 1) ON CONFLICT DO NOTHING;";
-
-/// One record to be put into the ring.
-#[derive(Debug, Clone)]
-pub struct NewRecord {
-    /// The name the receiver knows the element by.
-    pub element: Arc<str>,
-    /// The shaped record.
-    pub json: Vec<u8>,
-}
-
-/// One record of the ring.
-#[derive(Debug, Clone)]
-pub struct Kept {
-    /// Its position.
-    pub position: u64,
-    /// The element's name.
-    pub element: String,
-    /// The lane it came by.
-    pub lane: String,
-    /// The shaped record: a JSON object.
-    pub json: Vec<u8>,
-}
+    INSERT INTO ring VALUES (1, 0, 0, 0) ON CONFLICT DO NOTHING;";
 
 /// The ends of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,7 +116,7 @@ impl Ring {
         let (floor, reserved, bytes) = database.query_row("SELECT floor, reserved, bytes FROM ring", [], |row| {
             Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?))
         })?;
-        let newest: Option<i64> = database.query_row("SELECT max(position) FROM records", [], |row| row.get(0))?;
+        let newest: Option<i64> = database.query_row("SELECT max(last) FROM blocks", [], |row| row.get(0))?;
         let written = newest.map_or(floor, i64::unsigned_abs);
         // What was left in order is reserved up to its last position, which may lie far behind the
         // last record: a power loss took what was between, and readers have seen it.
@@ -188,19 +171,21 @@ impl Ring {
         blocking(move || ring.store.lock().writer(&ring)?.cursor(flow)).await
     }
 
-    /// Puts the range `(after, to]` of a flow into the ring, once.
+    /// Puts the range `(after, to]` of a flow into the ring, once. `element` is the name the
+    /// receiver knows the element by.
     pub async fn append(
         self: &Arc<Self>,
         flow: FlowKey,
         to: u64,
-        records: Vec<(u64, NewRecord)>,
+        element: Arc<str>,
+        records: NewRecords,
         now: DateTime<Utc>,
     ) -> Result<u64, SinkError> {
         let ring = Arc::clone(self);
         blocking(move || {
             let mut store = ring.store.lock();
             let before = *ring.ends.borrow();
-            let (through, after) = store.writer(&ring)?.append(before, flow, to, records, now)?;
+            let (through, after) = store.writer(&ring)?.append(before, flow, to, &element, &records, now)?;
             // Readers hear of records only after their commit.
             ring.ends.send_replace(after);
             Ok(through)
@@ -232,17 +217,23 @@ impl Ring {
         blocking(move || {
             let mut reader = ring.reader.lock();
             let mut statement = reader.database(&ring.file)?.prepare_cached(
-                "SELECT position, element, lane, json FROM records WHERE position > ?1 ORDER BY position LIMIT ?2",
+                "SELECT last, records, element, lane, data FROM blocks WHERE last > ?1 ORDER BY last",
             )?;
-            let mut rows = statement.query(params![int(after), int(count as u64)])?;
+            let mut rows = statement.query([int(after)])?;
             let (mut kept, mut size) = (Vec::new(), 0);
-            while let Some(row) = rows.next()? {
-                let record =
-                    Kept { position: uint(row, 0)?, element: row.get(1)?, lane: row.get(2)?, json: row.get(3)? };
-                size += record.json.len();
-                kept.push(record);
-                if size >= bytes {
-                    break;
+            while kept.len() < count
+                && size < bytes
+                && let Some(row) = rows.next()?
+            {
+                let (element, lane) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
+                let block = Block::new(uint(row, 0)?, uint(row, 1)?, element, lane, row.get(4)?)
+                    .ok_or_else(|| damaged("a block's ends do not fit its records"))?;
+                for record in block.behind(after).take(count - kept.len()) {
+                    size += record.json.len();
+                    kept.push(record);
+                    if size >= bytes {
+                        break;
+                    }
                 }
             }
             Ok(kept)
@@ -338,10 +329,10 @@ impl Writer {
     /// oldest record was written, in microseconds.
     fn leave(self, last: u64) -> Result<Option<i64>, rusqlite::Error> {
         self.database.pragma_update(None, "synchronous", "FULL")?;
-        self.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [int(last)])?;
+        self.database.execute("UPDATE ring SET reserved = ?1", [int(last)])?;
         self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)?;
         self.database
-            .query_row("SELECT written_at FROM records ORDER BY position LIMIT 1", [], |row| row.get(0))
+            .query_row("SELECT written_at FROM blocks ORDER BY last LIMIT 1", [], |row| row.get(0))
             .optional()
     }
 
@@ -357,7 +348,8 @@ impl Writer {
         ends: Ends,
         flow: FlowKey,
         to: u64,
-        records: Vec<(u64, NewRecord)>,
+        element: &str,
+        records: &NewRecords,
         now: DateTime<Utc>,
     ) -> Result<(u64, Ends), rusqlite::Error> {
         let held = self.cursor(flow)?.unwrap_or(0);
@@ -369,20 +361,20 @@ impl Writer {
         let transaction = self.database.transaction()?;
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO records (position, written_at, element, lane, json) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO blocks (last, records, bytes, written_at, element, lane, data)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?;
-            for (offset, record) in records {
-                if offset <= held {
-                    continue;
-                }
-                next.last += 1;
-                next.bytes += record.json.len() as u64;
+            for block in records.blocks(held) {
+                next.last += block.records;
+                next.bytes += block.bytes;
                 insert.execute(params![
                     int(next.last),
+                    int(block.records),
+                    int(block.bytes),
                     now.timestamp_micros(),
-                    &*record.element,
+                    element,
                     flow.lane.as_str(),
-                    record.json
+                    block.data
                 ])?;
             }
             transaction
@@ -402,9 +394,9 @@ impl Writer {
         if last <= self.reserved {
             return Ok(());
         }
-        let reserved = last + BLOCK;
+        let reserved = last + RESERVED;
         self.database.pragma_update(None, "synchronous", "FULL")?;
-        self.database.execute("UPDATE ring SET reserved = ?1, clean = 0", [int(reserved)])?;
+        self.database.execute("UPDATE ring SET reserved = ?1", [int(reserved)])?;
         self.database.pragma_update(None, "synchronous", "NORMAL")?;
         self.reserved = reserved;
         Ok(())
@@ -415,60 +407,81 @@ impl Writer {
         let mut next = ends;
         if let Some(age) = self.retention.age {
             let oldest_kept = (now - age).timestamp_micros();
-            let expired: Option<u64> = self
+            let young: Option<u64> = self
                 .database
                 .prepare_cached(
-                    "SELECT position FROM records WHERE position > ?1 AND written_at >= ?2 ORDER BY position LIMIT 1",
+                    "SELECT last - records FROM blocks WHERE last > ?1 AND written_at >= ?2 ORDER BY last LIMIT 1",
                 )?
                 .query_row(params![int(next.floor), oldest_kept], |row| uint(row, 0))
-                .optional()?
-                .map(|first| first - 1)
-                .or(Some(next.last));
-            next = self.drop_through(next, expired.unwrap_or(next.floor))?;
+                .optional()?;
+            next = self.drop_through(next, young.unwrap_or(next.last))?;
         }
-        while self.retention.bytes > 0 && next.bytes > self.retention.bytes {
+        if self.retention.bytes > 0 && next.bytes > self.retention.bytes {
             let surplus = next.bytes - self.retention.bytes;
-            let cut = self.oldest_worth(next.floor, surplus)?;
-            if cut <= next.floor {
-                break;
-            }
-            next = self.drop_through(next, cut)?;
+            next = self.drop_through(next, self.oldest_worth(next.floor, surplus)?)?;
         }
         Ok(next)
     }
 
-    /// The position up to which the oldest records add up to `bytes` or a little more.
+    /// The position up to which the oldest records behind `floor` add up to `bytes` or a little more.
     fn oldest_worth(&self, floor: u64, bytes: u64) -> Result<u64, rusqlite::Error> {
-        let mut statement = self
-            .database
-            .prepare_cached("SELECT position, length(json) FROM records WHERE position > ?1 ORDER BY position")?;
-        let mut rows = statement.query([int(floor)])?;
-        let (mut cut, mut sum) = (floor, 0_u64);
+        let wanted = self.bytes_through(floor)? + bytes;
+        let mut statement =
+            self.database.prepare_cached("SELECT last, records, bytes FROM blocks ORDER BY last")?;
+        let mut rows = statement.query([])?;
+        let mut sum = 0;
         while let Some(row) = rows.next()? {
-            cut = uint(row, 0)?;
-            sum += uint(row, 1)?;
-            if sum >= bytes {
-                break;
+            let (last, records) = (uint(row, 0)?, uint(row, 1)?);
+            let all = uint(row, 2)?;
+            if sum + all >= wanted {
+                let before = self.ends(last)?.iter().take_while(|end| sum + **end < wanted).count() as u64;
+                return Ok((last - records + before + 1).min(last));
             }
+            sum += all;
         }
-        Ok(cut)
+        Ok(floor)
+    }
+
+    /// Bytes of the records through `position` whose blocks are there.
+    fn bytes_through(&self, position: u64) -> Result<u64, rusqlite::Error> {
+        let whole = self
+            .database
+            .prepare_cached("SELECT coalesce(sum(bytes), 0) FROM blocks WHERE last <= ?1")?
+            .query_row([int(position)], |row| uint(row, 0))?;
+        let cut: Option<(u64, u64)> = self
+            .database
+            .prepare_cached("SELECT last, last - records FROM blocks WHERE last > ?1 ORDER BY last LIMIT 1")?
+            .query_row([int(position)], |row| Ok((uint(row, 0)?, uint(row, 1)?)))
+            .optional()?;
+        let Some((last, before_first)) = cut.filter(|(_, before_first)| *before_first < position) else {
+            return Ok(whole);
+        };
+        let inside = usize::try_from(position - before_first).unwrap_or(usize::MAX);
+        Ok(whole + self.ends(last)?.get(inside - 1).copied().unwrap_or(0))
+    }
+
+    /// Where each record of a block ends.
+    fn ends(&self, last: u64) -> Result<Vec<u64>, rusqlite::Error> {
+        self.database
+            .prepare_cached("SELECT substr(data, 1, 4 * records) FROM blocks WHERE last = ?1")?
+            .query_row([int(last)], |row| Ok(ends_of(row.get_ref(0)?.as_blob()?).collect()))
     }
 
     fn drop_through(&mut self, ends: Ends, through: u64) -> Result<Ends, rusqlite::Error> {
         if through <= ends.floor {
             return Ok(ends);
         }
-        let transaction = self.database.transaction()?;
-        let freed = transaction.query_row(
-            "SELECT coalesce(sum(length(json)), 0) FROM records WHERE position <= ?1",
-            [int(through)],
-            |row| uint(row, 0),
-        )?;
-        transaction.execute("DELETE FROM records WHERE position <= ?1", [int(through)])?;
+        let freed = self.bytes_through(through)? - self.bytes_through(ends.floor)?;
         let next = Ends { floor: through, bytes: ends.bytes.saturating_sub(freed), ..ends };
-        transaction.execute("UPDATE ring SET floor = ?1, bytes = ?2", params![int(next.floor), int(next.bytes)])?;
+        let transaction = self.database.transaction()?;
+        let gone = transaction.prepare_cached("DELETE FROM blocks WHERE last <= ?1")?.execute([int(through)])?;
+        transaction
+            .prepare_cached("UPDATE ring SET floor = ?1, bytes = ?2")?
+            .execute(params![int(next.floor), int(next.bytes)])?;
         transaction.commit()?;
-        self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
+        if gone > 0 {
+            self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
+        }
         Ok(next)
     }
 }
@@ -480,6 +493,11 @@ fn int(value: u64) -> i64 {
 
 fn uint(row: &rusqlite::Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
     row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
+}
+
+/// What the file holds is not what was put into it.
+fn damaged(what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, what.into())
 }
 
 /// Some pragmas answer with rows, which `execute` takes for an error.

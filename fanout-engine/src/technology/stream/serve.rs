@@ -18,9 +18,10 @@ use headgate_types::{ErrorKind, Problem, SharedClock};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::block::Kept;
 use super::follow::{Follower, Next};
 use super::query::Query;
-use super::ring::{Kept, Ring};
+use super::ring::Ring;
 use crate::technology::OpenChannel;
 
 /// The header that says where to read on.
@@ -138,7 +139,7 @@ async fn poll(State(reading): State<Reading>, headers: HeaderMap, asked: Asked) 
     };
     let mut body = Vec::with_capacity(records.iter().map(|record| record.json.len() + 96).sum());
     for record in &records {
-        body.extend_from_slice(&envelope(record));
+        envelope(record, &mut body);
         body.push(b'\n');
     }
     let response = Response::builder()
@@ -178,7 +179,7 @@ fn events(follower: Follower, permit: OwnedSemaphorePermit) -> impl Stream<Item 
 }
 
 fn event(record: &Kept) -> Event {
-    Event::default().id(record.position.to_string()).event(&record.element).data(String::from_utf8_lossy(&record.json))
+    Event::default().id(record.position.to_string()).event(&*record.element).data(String::from_utf8_lossy(&record.json))
 }
 
 async fn socket(
@@ -219,8 +220,9 @@ async fn follow_socket(mut socket: WebSocket, mut follower: Follower, _permit: O
 
 async fn send(socket: &mut WebSocket, records: &[Kept]) -> Result<(), axum::Error> {
     for record in records {
-        let text = String::from_utf8_lossy(&envelope(record)).into_owned();
-        socket.send(Message::Text(text.into())).await?;
+        let mut text = Vec::with_capacity(record.json.len() + 96);
+        envelope(record, &mut text);
+        socket.send(Message::Text(String::from_utf8_lossy(&text).into_owned().into())).await?;
     }
     Ok(())
 }
@@ -232,16 +234,12 @@ async fn close(mut socket: WebSocket, code: u16, reason: String) {
 
 /// `{"position":…,"element":…,"lane":…,"data":{…}}`; `data` keeps its canonical bytes, so that
 /// the receiver can recompute the checksum over it.
-fn envelope(record: &Kept) -> Vec<u8> {
-    let head = format!(
-        "{{\"position\":{},\"element\":{},\"lane\":\"{}\",\"data\":",
-        record.position,
-        json!(record.element),
-        record.lane
-    );
-    let mut line = Vec::with_capacity(head.len() + record.json.len() + 1);
-    line.extend_from_slice(head.as_bytes());
+fn envelope(record: &Kept, line: &mut Vec<u8>) {
+    use std::io::Write;
+    // Writing into memory does not fail, and a name is always a string.
+    let _ = write!(line, "{{\"position\":{},\"element\":", record.position);
+    let _ = serde_json::to_writer(&mut *line, &*record.element);
+    let _ = write!(line, ",\"lane\":\"{}\",\"data\":", record.lane);
     line.extend_from_slice(&record.json);
     line.push(b'}');
-    line
 }

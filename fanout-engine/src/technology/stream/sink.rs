@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use headgate_types::{ElementId, SharedClock};
 
-use super::ring::{NewRecord, Ring};
+use super::block::NewRecords;
+use super::ring::Ring;
 use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
 
 /// The writing end of a stream.
@@ -38,14 +39,13 @@ impl Sink for StreamSink {
             .names
             .get(&delivery.flow.element)
             .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
-        let records = delivery
-            .rows()
-            .map(|(encoded, row)| {
-                let record = NewRecord { element: Arc::clone(element), json: encoded.json(row).to_vec() };
-                (encoded.offset(row), record)
-            })
-            .collect();
-        let through = self.ring.append(delivery.flow, delivery.to, records, self.clock.now()).await?;
+        let bytes = delivery.bytes();
+        let mut records = NewRecords::with_capacity(delivery.len(), usize::try_from(bytes).unwrap_or(0));
+        for (encoded, row) in delivery.rows() {
+            records.push(encoded.offset(row), encoded.json(row));
+        }
+        let element = Arc::clone(element);
+        let through = self.ring.append(delivery.flow, delivery.to, element, records, self.clock.now()).await?;
         Ok(Written { through })
     }
 

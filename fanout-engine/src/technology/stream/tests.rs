@@ -13,7 +13,8 @@ use headgate_types::{ElementId, FakeClock, SharedClock};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::ring::{NewRecord, Ring};
+use super::block::NewRecords;
+use super::ring::Ring;
 use super::serve::{self, Reading};
 use crate::delivery::limits::PLENTY;
 use crate::technology::FlowKey;
@@ -46,14 +47,12 @@ async fn open(directory: &tempfile::TempDir, clock: &Arc<FakeClock>, limits: &Li
 impl Bench {
     async fn append(&mut self, element: &str, count: u64) {
         use headgate_types::Clock;
-        let records = (self.offset + 1..=self.offset + count)
-            .map(|offset| {
-                let json = json!({"n": offset}).to_string().into_bytes();
-                (offset, NewRecord { element: element.into(), json })
-            })
-            .collect();
+        let mut records = NewRecords::default();
+        for offset in self.offset + 1..=self.offset + count {
+            records.push(offset, json!({"n": offset}).to_string().as_bytes());
+        }
         self.offset += count;
-        self.ring.append(self.flow, self.offset, records, self.clock.now()).await.unwrap();
+        self.ring.append(self.flow, self.offset, element.into(), records, self.clock.now()).await.unwrap();
     }
 
     async fn get(&self, path: &str) -> (StatusCode, String, Option<String>) {
@@ -213,4 +212,19 @@ async fn wrong_requests_name_what_is_wrong() {
     assert_eq!(bench.code("/records?after=5").await, (400, "invalid_position".to_owned()));
     assert_eq!(bench.code("/records?page=5").await, (400, "invalid_query".to_owned()));
     assert_eq!(bench.code("/ws").await, (400, "websocket_expected".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_kept_is_cut_by_record_although_it_is_stored_by_block() {
+    let mut bench = bench(Limits { retention_bytes: 100, ..PLENTY }).await;
+    let size = |number: u64| json!({"n": number}).to_string().len() as u64;
+    for count in [9, 4, 1, 40, 3] {
+        bench.append("a", count).await;
+        let numbers = bench.numbers("/records").await;
+        let ends = *bench.ring.ends().borrow();
+        let (first, bytes) = (numbers[0], numbers.iter().copied().map(size).sum::<u64>());
+        assert!(numbers.iter().copied().eq(first..=bench.offset), "{numbers:?}");
+        assert_eq!((ends.bytes, ends.floor), (bytes, first - 1));
+        assert!(bytes <= 100 && (first == 1 || bytes + size(first - 1) > 100), "{bytes} bytes from {first}");
+    }
 }
