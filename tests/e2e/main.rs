@@ -26,6 +26,7 @@ mod power_cut_tests;
 mod process;
 #[path = "../../xtask/src/programs.rs"]
 mod programs;
+mod queue;
 mod readme;
 mod real_data;
 mod roles;

@@ -13,6 +13,7 @@ mod tests;
 pub mod api;
 pub mod file;
 pub mod http;
+pub mod queue;
 pub mod stream;
 pub mod webhook;
 
@@ -26,7 +27,8 @@ pub use served::{Served, ServedChannels};
 use headgate_types::technology::TechnologyDescriptor;
 
 /// Every technology. The only place that lists them.
-pub static REGISTRY: &[&dyn Technology] = &[&http::Http, &api::Api, &file::File, &stream::Stream, &webhook::Webhook];
+pub static REGISTRY: &[&dyn Technology] =
+    &[&http::Http, &api::Api, &file::File, &queue::Queue, &stream::Stream, &webhook::Webhook];
 
 /// The technology with this key or alias.
 #[must_use]

@@ -178,7 +178,9 @@ mod tests {
         let block = records.blocks(0).next().unwrap();
         let read = |records: u64, data: &[u8]| Block::new(9, records, "e", "live", data.to_vec()).is_some();
         assert!(read(2, &block.data));
-        assert!(!read(1, &block.data) && !read(3, &block.data) && !read(10, &block.data) && !read(u64::MAX, &block.data));
+        assert!(
+            !read(1, &block.data) && !read(3, &block.data) && !read(10, &block.data) && !read(u64::MAX, &block.data)
+        );
         assert!(!read(2, &block.data[..block.data.len() - 1]) && !read(2, &[]));
         let mut swapped = block.data.clone();
         swapped.swap(0, END);

@@ -331,9 +331,7 @@ impl Writer {
         self.database.pragma_update(None, "synchronous", "FULL")?;
         self.database.execute("UPDATE ring SET reserved = ?1", [int(last)])?;
         self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)?;
-        self.database
-            .query_row("SELECT written_at FROM blocks ORDER BY last LIMIT 1", [], |row| row.get(0))
-            .optional()
+        self.database.query_row("SELECT written_at FROM blocks ORDER BY last LIMIT 1", [], |row| row.get(0)).optional()
     }
 
     fn cursor(&self, flow: FlowKey) -> Result<Option<u64>, rusqlite::Error> {
@@ -426,8 +424,7 @@ impl Writer {
     /// The position up to which the oldest records behind `floor` add up to `bytes` or a little more.
     fn oldest_worth(&self, floor: u64, bytes: u64) -> Result<u64, rusqlite::Error> {
         let wanted = self.bytes_through(floor)? + bytes;
-        let mut statement =
-            self.database.prepare_cached("SELECT last, records, bytes FROM blocks ORDER BY last")?;
+        let mut statement = self.database.prepare_cached("SELECT last, records, bytes FROM blocks ORDER BY last")?;
         let mut rows = statement.query([])?;
         let mut sum = 0;
         while let Some(row) = rows.next()? {
