@@ -127,7 +127,7 @@ pub struct DemoArguments {
 
 #[derive(Debug, Clone, Args)]
 pub struct BenchArguments {
-    /// Only these, by commas: B1,B2,B5,B6,B7,B12
+    /// Only these, by commas: B1,B2,B3,B4,B5,B6,B7,B8,B12
     #[arg(long, value_name = "NAMES")]
     pub only: Option<String>,
     /// How often each is measured, peers in turn
@@ -136,7 +136,7 @@ pub struct BenchArguments {
     /// How long one measurement lasts
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub seconds: u64,
-    /// Stream channels in B6, B7 and B12
+    /// Channels in B6, B7, B8 (at most) and B12
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub channels: usize,
     /// The most subscriptions in B5
@@ -145,9 +145,15 @@ pub struct BenchArguments {
     /// Writes the figures there as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// The NATS server that is the peer of B1, B2, B6 and B7 (2.12 or later), if it is there
+    #[arg(long, value_name = "PROGRAM", default_value = "nats-server")]
+    pub nats_server: PathBuf,
     /// Serves as the peer of B1 and B2, appending to this file
     #[arg(long, value_name = "FILE", hide = true)]
     pub peer: Option<PathBuf>,
+    /// Serves as the peer of B8: posts to ADDRESS,ENDPOINTS,MESSAGES
+    #[arg(long, value_name = "LOAD", hide = true)]
+    pub posts: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -56,6 +56,7 @@ async fn run(command: Command) -> Result<()> {
             demo::run(arguments).await
         }
         Command::Bench(BenchArguments { peer: Some(file), .. }) => bench::peer::run(&file).await,
+        Command::Bench(BenchArguments { posts: Some(load), .. }) => bench::webhooks::post(&load).await,
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::Migrate(arguments) => maintenance::migrate(arguments.settings()?.resolve()?).await,
         Command::Openapi { output } => maintenance::openapi(output.as_deref()),

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
-use super::report::Report;
+use super::jetstream::{Connection, JetStream, Sync};
+use super::report::{Report, say};
 use super::{World, row};
 use crate::cli::BenchArguments;
 use crate::demo::world::{self, Channel};
@@ -19,6 +20,10 @@ const ROWS: u64 = 20_000;
 /// Rows a second in B7, and how often some are sent.
 const RATE: u64 = 4_000;
 const EVERY: Duration = Duration::from_millis(50);
+/// In B7 each row is for this many channels, and this many channels are read.
+const MATCHES: usize = 10;
+/// Values of the field by which rows are told apart.
+const TENANTS: usize = 100;
 /// Orders placed at once.
 const ORDERS: usize = 8;
 
@@ -30,7 +35,7 @@ pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<(
     for _ in 0..arguments.rounds {
         for models in &distinct {
             let world = World::start().await?;
-            let opened = open(&world, channels, *models).await?;
+            let opened = open(&world, channels, *models, |_| Vec::new()).await?;
             let before = world.headgate.server.used()?;
             let start = Instant::now();
             for first in (0..ROWS).step_by(5_000) {
@@ -59,21 +64,76 @@ pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<(
     if channels > 10 {
         report.ratio("B6", "cpu_us_per_delivered_row", "10 models", &format!("{channels} models"));
     }
+    push(arguments, report).await
+}
+
+/// B6's peer: JetStream pushes the same rows to as many consumers.
+async fn push(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
+    let channels = arguments.channels;
+    for _ in 0..arguments.rounds {
+        let Some(peer) = JetStream::start(&arguments.nats_server, Sync::Default).await? else {
+            say("B6   JetStream is not here: --nats-server names the program");
+            return Ok(());
+        };
+        let mut consumers = Vec::with_capacity(channels);
+        for channel in 0..channels {
+            consumers.push(peer.consumer(&format!("c{channel}"), &["rows.>".to_owned()]).await?);
+        }
+        let mut publisher = peer.connect().await?;
+        let before = peer.server.used()?;
+        let start = Instant::now();
+        let readers: Vec<_> = consumers
+            .into_iter()
+            .map(|mut consumer| {
+                tokio::spawn(async move {
+                    for _ in 0..ROWS {
+                        consumer.message().await?;
+                    }
+                    Ok::<_, anyhow::Error>(())
+                })
+            })
+            .collect();
+        for first in (0..ROWS).step_by(1_000) {
+            publisher.tell((first..first + 1_000).map(|id| ("all".to_owned(), row(id, 0).into_bytes()))).await?;
+        }
+        for reader in readers {
+            reader.await??;
+        }
+        let wall = start.elapsed().as_secs_f64();
+        let after = peer.server.used()?;
+        let rows = (ROWS * channels as u64) as f64;
+        report.add(
+            "B6",
+            "JetStream",
+            json!({
+                "channels": channels,
+                "delivered_rows_per_s": rows / wall,
+                "cpu_us_per_delivered_row": (after.cpu - before.cpu) * 1e6 / rows,
+                "resident_mb": after.resident >> 20,
+            }),
+        );
+        peer.server.stop().await?;
+    }
+    report.ratio("B6", "cpu_us_per_delivered_row", "10 models", "JetStream");
+    report.ratio("B6", "delivered_rows_per_s", "10 models", "JetStream");
     Ok(())
 }
 
-/// B7: rows at a fixed rate into many channels; ten readers measure how old what arrives is.
+/// B7: rows at a fixed rate, each for ten of many channels; ten readers measure how old what arrives is.
 pub async fn latency(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
     for _ in 0..arguments.rounds {
         let world = World::start().await?;
-        let opened = open(&world, arguments.channels, 10).await?;
+        let opened = open(&world, arguments.channels, 10, |channel| tenants(channel, arguments.channels)).await?;
         let stop = Arc::new(AtomicBool::new(false));
-        let readers: Vec<_> =
-            opened.iter().take(10).map(|channel| tokio::spawn(read(channel.clone(), Arc::clone(&stop)))).collect();
+        let readers: Vec<_> = opened
+            .iter()
+            .step_by(opened.len().div_ceil(MATCHES))
+            .map(|channel| tokio::spawn(read(channel.clone(), Arc::clone(&stop))))
+            .collect();
         let before = world.headgate.server.used()?;
         let sent = feed(&world.feed, Duration::from_secs(arguments.seconds)).await?;
         for channel in &opened {
-            delivered(&world, channel, sent).await?;
+            delivered(&world, channel, sent * MATCHES as u64 / arguments.channels as u64).await?;
         }
         let after = world.headgate.server.used()?;
         stop.store(true, Ordering::Relaxed);
@@ -83,22 +143,83 @@ pub async fn latency(arguments: &BenchArguments, report: &mut Report) -> Result<
         for reader in readers {
             ages.extend(reader.await??);
         }
-        ages.sort_unstable();
-        let at = |share: f64| ages.get((ages.len() as f64 * share) as usize).copied().unwrap_or(0) as f64 / 1e3;
-        report.add(
-            "B7",
-            "headgate",
-            json!({
-                "rows_sent": sent,
-                "ages_seen": ages.len(),
-                "p50_ms": at(0.5),
-                "p99_ms": at(0.99),
-                "cores": (after.cpu - before.cpu) / arguments.seconds as f64,
-            }),
-        );
+        report.add("B7", "headgate", aged(sent, ages, (after.cpu - before.cpu) / arguments.seconds as f64));
         world.headgate.server.stop().await?;
     }
+    push_aged(arguments, report).await
+}
+
+/// B7's peer: JetStream at the same rate, not durable, with as many consumers of the same rows.
+async fn push_aged(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
+    let channels = arguments.channels;
+    for _ in 0..arguments.rounds {
+        let Some(peer) = JetStream::start(&arguments.nats_server, Sync::Default).await? else {
+            say("B7   JetStream is not here: --nats-server names the program");
+            return Ok(());
+        };
+        let mut consumers = Vec::with_capacity(channels);
+        for channel in 0..channels {
+            let subjects: Vec<_> =
+                tenants(channel, channels).into_iter().map(|tenant| format!("rows.{tenant}")).collect();
+            consumers.push(peer.consumer(&format!("c{channel}"), &subjects).await?);
+        }
+        let mut publisher = peer.connect().await?;
+        let before = peer.server.used()?;
+        let every = channels.div_ceil(MATCHES);
+        let readers: Vec<_> = consumers
+            .into_iter()
+            .enumerate()
+            .map(|(index, consumer)| tokio::spawn(read_pushed(consumer, index % every == 0)))
+            .collect();
+        let mut tick = tokio::time::interval(EVERY);
+        let (start, mut sent) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(arguments.seconds) {
+            tick.tick().await;
+            let (now, count) = (micros()?, RATE * EVERY.as_millis() as u64 / 1_000);
+            let rows = (sent..sent + count).map(|id| ((id % TENANTS as u64).to_string(), row(id, now).into_bytes()));
+            publisher.tell(rows).await?;
+            sent += count;
+        }
+        let after = peer.server.used()?;
+        // A row without a time ends the readers.
+        publisher.tell((0..TENANTS as u64).map(|tenant| (tenant.to_string(), row(tenant, 0).into_bytes()))).await?;
+        let mut ages = Vec::new();
+        for reader in readers {
+            ages.extend(reader.await??);
+        }
+        report.add("B7", "JetStream", aged(sent, ages, (after.cpu - before.cpu) / arguments.seconds as f64));
+        peer.server.stop().await?;
+    }
+    report.ratio("B7", "p99_ms", "headgate", "JetStream");
     Ok(())
+}
+
+async fn read_pushed(mut consumer: Connection, measured: bool) -> Result<Vec<u64>> {
+    let mut ages = Vec::new();
+    loop {
+        let body = consumer.message().await?;
+        let now = micros()?;
+        // `{"id":1,"ts":1700000000000000,...`
+        let text = std::str::from_utf8(&body)?;
+        let digits = text.split("\"ts\":").nth(1).and_then(|rest| rest.split(',').next()).context("no time")?;
+        match digits.parse::<u64>()? {
+            0 => return Ok(ages),
+            sent if measured => ages.push(now.saturating_sub(sent)),
+            _ => {}
+        }
+    }
+}
+
+fn aged(sent: u64, mut ages: Vec<u64>, cores: f64) -> serde_json::Value {
+    ages.sort_unstable();
+    let at = |share: f64| ages.get((ages.len() as f64 * share) as usize).copied().unwrap_or(0) as f64 / 1e3;
+    json!({"rows_sent": sent, "ages_seen": ages.len(), "p50_ms": at(0.5), "p99_ms": at(0.99), "cores": cores})
+}
+
+/// The values a channel takes: each value is for ten channels, and no two channels take the same.
+fn tenants(channel: usize, channels: usize) -> Vec<usize> {
+    let (step, width) = ((TENANTS / channels).max(1), (TENANTS * MATCHES / channels).clamp(1, TENANTS));
+    (0..width).map(|index| (channel * step + index) % TENANTS).collect()
 }
 
 /// B12: memory and CPU of channels that get nothing.
@@ -113,7 +234,7 @@ pub async fn idle(arguments: &BenchArguments, report: &mut Report) -> Result<()>
     };
     let (cores, resident) = measure(&world).await?;
     report.add("B12", "no channels", json!({"cores": cores, "resident_mb": resident >> 20}));
-    open(&world, arguments.channels, 1).await?;
+    open(&world, arguments.channels, 1, |_| Vec::new()).await?;
     let (busy, more) = measure(&world).await?;
     report.add(
         "B12",
@@ -128,15 +249,26 @@ pub async fn idle(arguments: &BenchArguments, report: &mut Report) -> Result<()>
     world.headgate.server.stop().await
 }
 
-/// Orders stream channels whose models take turns.
-async fn open(world: &World, channels: usize, models: usize) -> Result<Vec<Channel>> {
+/// Orders stream channels whose models take turns, of the rows with these tenants; none: all rows.
+async fn open(
+    world: &World,
+    channels: usize,
+    models: usize,
+    tenants: impl Fn(usize) -> Vec<usize>,
+) -> Result<Vec<Channel>> {
     let element = world.feed.element();
-    let orders = (0..channels).map(|index| async move {
+    let orders = (0..channels).map(|index| {
+        let names: Vec<_> = tenants(index).into_iter().map(|tenant| format!("'tenant-{tenant:03}'")).collect();
+        let data = if names.is_empty() {
+            json!({"element": element})
+        } else {
+            json!({"element": element, "filter": format!("tenant IN ({})", names.join(", "))})
+        };
         let model = json!({"fields": [
             {"name": "id"}, {"name": "ts"}, {"name": "device"}, {"name": "site"},
             {"name": format!("value_{}", index % models), "from": "value"},
         ]});
-        world.stream(&format!("channel {index}"), json!({"element": element}), model).await
+        async move { world.stream(&format!("channel {index}"), data, model).await }
     });
     futures::stream::iter(orders).buffer_unordered(ORDERS).try_collect().await
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// One connection.
-struct Connection {
+pub struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
 }
@@ -34,7 +34,8 @@ impl Target {
         Ok(Self { address, path: url.path().to_owned(), key: key.to_owned(), content_type })
     }
 
-    fn request(&self, body: &[u8]) -> Vec<u8> {
+    /// A request with further headers.
+    pub fn request(&self, body: &[u8], headers: &[(&str, &str)]) -> Vec<u8> {
         let mut request = format!(
             "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n",
             self.path,
@@ -45,6 +46,9 @@ impl Target {
         if !self.key.is_empty() {
             request.push_str(&format!("authorization: Bearer {}\r\n", self.key));
         }
+        for (name, value) in headers {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
         request.push_str("\r\n");
         let mut request = request.into_bytes();
         request.extend_from_slice(body);
@@ -53,14 +57,15 @@ impl Target {
 }
 
 impl Connection {
-    async fn open(target: &Target) -> Result<Self> {
+    /// Connects.
+    pub async fn open(target: &Target) -> Result<Self> {
         let stream = TcpStream::connect(&target.address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, received: Vec::new() })
     }
 
     /// Sends a request and reads its answer: anything but 2xx is an error.
-    async fn exchange(&mut self, request: &[u8]) -> Result<()> {
+    pub async fn exchange(&mut self, request: &[u8]) -> Result<()> {
         self.stream.write_all(request).await?;
         loop {
             if let Some(head) = find(&self.received, b"\r\n\r\n") {
@@ -91,7 +96,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// What senders measured.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sent {
     /// Requests answered with success.
     pub requests: u64,
@@ -102,6 +107,12 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// What was answered, after how long each, and how long all of it took.
+    pub fn new(mut latencies: Vec<Duration>, wall: Duration) -> Self {
+        latencies.sort_unstable();
+        Self { requests: latencies.len() as u64, wall, latencies }
+    }
+
     /// Time to answer below which this share of the requests stayed.
     pub fn percentile(&self, share: f64) -> Duration {
         let index = (self.latencies.len() as f64 * share) as usize;
@@ -129,7 +140,7 @@ pub async fn send(
             let mut connection = Connection::open(&target).await?;
             let mut latencies = Vec::new();
             while start.elapsed() < time {
-                let request = target.request(&body(sender, latencies.len() as u64));
+                let request = target.request(&body(sender, latencies.len() as u64), &[]);
                 let sent = Instant::now();
                 connection.exchange(&request).await?;
                 latencies.push(sent.elapsed());
@@ -137,12 +148,9 @@ pub async fn send(
             Ok::<_, anyhow::Error>(latencies)
         });
     }
-    let mut sent = Sent::default();
+    let mut all = Vec::new();
     while let Some(latencies) = tasks.join_next().await {
-        sent.latencies.extend(latencies??);
+        all.extend(latencies??);
     }
-    sent.wall = start.elapsed();
-    sent.requests = sent.latencies.len() as u64;
-    sent.latencies.sort_unstable();
-    Ok(sent)
+    Ok(Sent::new(all, start.elapsed()))
 }

@@ -3,11 +3,14 @@
 
 mod fanout;
 mod ingest;
+mod jetstream;
+mod lake;
 mod load;
 mod matching;
 pub mod peer;
 mod report;
 mod server;
+pub mod webhooks;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +33,12 @@ pub async fn run(arguments: BenchArguments) -> Result<()> {
     if wanted("B2") {
         ingest::batches(&arguments, &mut report).await.context("B2")?;
     }
+    if wanted("B3") {
+        lake::conform(&arguments, &mut report).await.context("B3")?;
+    }
+    if wanted("B4") {
+        lake::commits(&arguments, &mut report).await.context("B4")?;
+    }
     if wanted("B5") {
         matching::subscriptions(&arguments, &mut report).context("B5")?;
     }
@@ -38,6 +47,9 @@ pub async fn run(arguments: BenchArguments) -> Result<()> {
     }
     if wanted("B7") {
         fanout::latency(&arguments, &mut report).await.context("B7")?;
+    }
+    if wanted("B8") {
+        webhooks::deliveries(&arguments, &mut report).await.context("B8")?;
     }
     if wanted("B12") {
         fanout::idle(&arguments, &mut report).await.context("B12")?;

@@ -30,7 +30,11 @@ pub struct Used {
 impl Server {
     /// Starts this program with other arguments. The lines it prints are read until it is ready.
     pub fn start(arguments: &[&str]) -> Result<(Self, Lines<BufReader<ChildStdout>>)> {
-        let program = std::env::current_exe().context("failed to find this program")?;
+        Self::start_program(&std::env::current_exe().context("failed to find this program")?, arguments)
+    }
+
+    /// Starts another program.
+    pub fn start_program(program: &Path, arguments: &[&str]) -> Result<(Self, Lines<BufReader<ChildStdout>>)> {
         let mut process = Command::new(program)
             .args(arguments)
             .env("RUST_LOG", "error")
@@ -44,15 +48,14 @@ impl Server {
         Ok((Self { process, pid }, lines))
     }
 
-    /// What it used so far (`proc(5)`).
+    /// Its process id.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What it used so far.
     pub fn used(&self) -> Result<Used> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
-            .context("CPU and memory are read from /proc: run the benchmarks on Linux")?;
-        // The name in parentheses may hold anything; the fields behind it are numbers.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let number = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        let resident = number(21) * 4096.0;
-        Ok(Used { cpu: (number(11) + number(12)) / TICKS, resident: resident as u64 })
+        used(&self.pid.to_string())
     }
 
     /// Ends it.
@@ -61,6 +64,22 @@ impl Server {
         self.process.wait().await?;
         Ok(())
     }
+}
+
+/// What this process used so far.
+pub fn own() -> Result<Used> {
+    used("self")
+}
+
+/// What a process used so far (`proc(5)`).
+fn used(pid: &str) -> Result<Used> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .context("CPU and memory are read from /proc: run the benchmarks on Linux")?;
+    // The name in parentheses may hold anything; the fields behind it are numbers.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let number = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    let resident = number(21) * 4096.0;
+    Ok(Used { cpu: (number(11) + number(12)) / TICKS, resident: resident as u64 })
 }
 
 /// A running Headgate.
@@ -90,6 +109,8 @@ impl Headgate {
             "127.0.0.1:0",
             "--internal-listen",
             "127.0.0.1:0",
+            "--outbound-allow",
+            "127.0.0.0/8",
         ])?;
         let (mut control, mut id, mut secret) = (None, None, None);
         while let Some(line) = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await?? {
