@@ -1,6 +1,7 @@
 //! The one writer of an element: turns conformed rows into changes with before- and after-images
 //! and appends them to the log.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,11 +30,11 @@ pub struct Writer {
 }
 
 /// A change to be logged.
-struct Change {
+struct Change<'r> {
     /// `insert`, `update` or `delete`.
     operation: &'static str,
     /// The row afterwards; of a delete only the key.
-    after: Vec<Scalar>,
+    after: Cow<'r, [Scalar]>,
     /// The row before, if there was one.
     before: Option<Vec<Scalar>>,
 }
@@ -68,7 +69,7 @@ impl Writer {
                 self.changes(projection.as_ref(), rows)?
             } else {
                 rows.iter()
-                    .map(|row| Some(Change { operation: "insert", after: row.values.clone(), before: None }))
+                    .map(|row| Some(Change { operation: "insert", after: Cow::Borrowed(&row.values), before: None }))
                     .collect()
             };
             let logged: Vec<bool> = changes.iter().map(Option::is_some).collect();
@@ -141,10 +142,12 @@ impl Writer {
         self.lake.log().standing(self.layout.element, offset).unwrap_or(0)
     }
 
-    fn project(&self, held: &mut Option<Projection>, changes: &[Change], to: u64) -> Result<(), EngineFault> {
+    fn project(&self, held: &mut Option<Projection>, changes: &[Change<'_>], to: u64) -> Result<(), EngineFault> {
         let encoded: Vec<_> = changes
             .iter()
-            .map(|change| (self.key(&change.after), (change.operation != "delete").then(|| encode_row(&change.after))))
+            .map(|change| {
+                (self.key(&change.after), (change.operation != "delete").then(|| encode_row(change.after.iter())))
+            })
             .collect();
         let applied = held.as_mut().map_or(Ok(()), |projection| projection.apply(&encoded, to, self.epoch(to)));
         if let Err(error) = applied {
@@ -156,32 +159,37 @@ impl Writer {
     }
 
     /// What each row changes, given what the rows before it in the batch did.
-    fn changes(&self, projection: Option<&Projection>, rows: &[Row]) -> Result<Vec<Option<Change>>, EngineFault> {
+    fn changes<'r>(
+        &self,
+        projection: Option<&Projection>,
+        rows: &'r [Row],
+    ) -> Result<Vec<Option<Change<'r>>>, EngineFault> {
         let keys: Vec<Vec<u8>> = rows.iter().map(|row| self.key(&row.values)).collect();
-        let mut current: HashMap<Vec<u8>, Option<Vec<Scalar>>> = HashMap::new();
+        let mut current: HashMap<Vec<u8>, Option<Cow<'r, [Scalar]>>> = HashMap::new();
         if let Some(projection) = projection {
             for (key, row) in projection.get(keys.iter().map(Vec::as_slice))? {
                 let mut values =
                     decode_row(&row).ok_or_else(|| EngineFault::Invariant("a projected row cannot be read".into()))?;
                 // Rows of an older schema lack the columns that were added since.
                 values.resize(self.layout.schema.fields.len(), Scalar::Null);
-                current.insert(key, Some(values));
+                current.insert(key, Some(Cow::Owned(values)));
             }
         }
         let mut changes = Vec::with_capacity(rows.len());
         for (row, key) in rows.iter().zip(keys) {
             let before = current.get(&key).cloned().flatten();
             changes.push(match (row.operation, before) {
-                (Operation::Write, Some(before)) if before == row.values => None,
+                (Operation::Write, Some(before)) if *before == *row.values => None,
                 (Operation::Delete, None) => None,
                 (Operation::Write, before) => {
                     let operation = if before.is_some() { "update" } else { "insert" };
-                    current.insert(key, Some(row.values.clone()));
-                    Some(Change { operation, after: row.values.clone(), before })
+                    current.insert(key, Some(Cow::Borrowed(&row.values)));
+                    Some(Change { operation, after: Cow::Borrowed(&row.values), before: before.map(Cow::into_owned) })
                 }
                 (Operation::Delete, Some(before)) => {
                     current.insert(key, None);
-                    Some(Change { operation: "delete", after: self.key_only(&row.values), before: Some(before) })
+                    let after = Cow::Owned(self.key_only(&row.values));
+                    Some(Change { operation: "delete", after, before: Some(before.into_owned()) })
                 }
             });
         }
@@ -204,10 +212,9 @@ impl Writer {
     }
 
     /// The columns of the log.
-    fn batch(&self, changes: &[Change]) -> Result<RecordBatch, EngineFault> {
+    fn batch(&self, changes: &[Change<'_>]) -> Result<RecordBatch, EngineFault> {
         let schema = &self.layout.schema;
-        let mut columns: Vec<ArrayRef> =
-            declared_batch(schema, changes.iter().map(|change| Some(change.after.as_slice())))?;
+        let mut columns: Vec<ArrayRef> = declared_batch(schema, changes.iter().map(|change| Some(&*change.after)))?;
         columns.push(Arc::new(StringArray::from_iter_values(changes.iter().map(|change| change.operation))));
         if self.layout.is_keyed() {
             let before = declared_batch(schema, changes.iter().map(|change| change.before.as_deref()))?;

@@ -27,6 +27,7 @@ use headgate_types::engine::ChannelStatistics;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use channel::ChannelTask;
@@ -39,8 +40,10 @@ use crate::delivery::Looked;
 use crate::error::EngineFault;
 use crate::passes::Passes;
 
-/// Looks at the catalog this often even when nobody woke it.
+/// Looks at the catalog this often even when nobody woke it, unless a look takes so long that it would
+/// cost more than a hundredth of the time: then less often, but no less than [`POLL_AT_LEAST`].
 const POLL: Duration = Duration::from_secs(1);
+const POLL_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// Runs the data-out channels.
 #[derive(Debug)]
@@ -91,12 +94,16 @@ impl Runtime {
     /// Reconciles until the process stops, then ends every channel's task and waits for it.
     pub async fn run(&self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.reconcile().await {
-                tracing::warn!(%error, "failed to reconcile channels; will retry");
-            }
+            let pause = match self.reconcile().await {
+                Ok(look) => (look * 100).clamp(POLL, POLL_AT_LEAST),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to reconcile channels; will retry");
+                    POLL
+                }
+            };
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = self.surroundings.changed.wait(POLL) => {}
+                () = self.surroundings.changed.wait(pause) => {}
             }
         }
         self.tasks.cancel();
@@ -109,15 +116,17 @@ impl Runtime {
         self.surroundings.context.router.close().await;
     }
 
-    /// One pass.
+    /// One pass; says how long it took to look for changes.
     ///
     /// # Errors
     /// When the catalog cannot be read or written; the next pass starts over.
-    pub async fn reconcile(&self) -> Result<(), EngineFault> {
+    pub async fn reconcile(&self) -> Result<Duration, EngineFault> {
         let pass = self.passes.begin();
+        let begun = Instant::now();
         let mut tx = self.control.read_platform().await?;
         let heads = channels::heads(&mut tx, Some(Direction::Out)).await?;
         drop(tx);
+        let look = begun.elapsed();
         let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
         for head in heads {
             // One channel that cannot be read must not keep the others waiting.
@@ -129,7 +138,7 @@ impl Runtime {
         self.write_observed().await?;
         self.write_fenced().await?;
         self.passes.complete(pass);
-        Ok(())
+        Ok(look)
     }
 
     /// Starts or changes what runs for a channel.

@@ -4,7 +4,10 @@ use super::*;
 fn every_profile_of_this_release_is_offered_in_every_size() {
     let profiles = Profiles::embedded().unwrap();
     let offered: Vec<_> = profiles.profiles.iter().map(|p| (p.direction.as_str(), p.key.as_str())).collect();
-    assert_eq!(offered, [("in", "http"), ("out", "api"), ("out", "file"), ("out", "queue"), ("out", "stream"), ("out", "webhook")]);
+    assert_eq!(
+        offered,
+        [("in", "http"), ("out", "api"), ("out", "file"), ("out", "queue"), ("out", "stream"), ("out", "webhook")]
+    );
     for profile in &profiles.profiles {
         let sizes: Vec<_> = profile.sizes.iter().map(|offer| offer.size.as_str()).collect();
         assert_eq!(sizes, ["S", "M", "L", "XL"], "{}", profile.key);
