@@ -4,6 +4,8 @@
 //! after some receivings becomes a dead letter. Of each key one message is on its way at a time, so
 //! records of a key are done in order (DATA-PLANE rule 28); records without a key have no order.
 
+#[cfg(test)]
+mod power;
 mod serve;
 mod settings;
 mod sink;
