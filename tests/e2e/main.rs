@@ -28,7 +28,11 @@ mod process;
 mod programs;
 mod readme;
 mod real_data;
+mod resources;
+mod restored;
 mod roles;
+#[path = "../short_disk/mod.rs"]
+mod short_disk;
 mod sources;
 mod tenants;
 mod tidy;

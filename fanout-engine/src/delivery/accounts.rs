@@ -56,6 +56,7 @@ pub async fn settle(
         store::put_spent(&mut tx, row.tenant, row.channel, spent).await?;
     }
     tx.commit().await?;
+    headgate_types::reach(headgate_types::Failpoint::BooksMoved);
     Ok(next)
 }
 
@@ -71,6 +72,7 @@ pub async fn cut(context: &Context, row: &FlowRow, dims: &Dims) -> Result<FlowRo
     }
     record(context, &mut tx, row, dims, &cut).await?;
     tx.commit().await?;
+    headgate_types::reach(headgate_types::Failpoint::UsageCut);
     Ok(next)
 }
 

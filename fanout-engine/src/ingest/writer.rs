@@ -147,6 +147,7 @@ impl Writer {
             .map(|change| (self.key(&change.after), (change.operation != "delete").then(|| encode_row(&change.after))))
             .collect();
         let applied = held.as_mut().map_or(Ok(()), |projection| projection.apply(&encoded, to, self.epoch(to)));
+        headgate_types::reach(headgate_types::Failpoint::ProjectionMoved);
         if let Err(error) = applied {
             // The commit stands. The next batch opens the file again and catches up.
             *held = None;
