@@ -29,7 +29,11 @@ mod programs;
 mod queue;
 mod readme;
 mod real_data;
+mod resources;
+mod restored;
 mod roles;
+#[path = "../short_disk/mod.rs"]
+mod short_disk;
 mod sources;
 mod tenants;
 mod tidy;

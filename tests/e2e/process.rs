@@ -21,7 +21,7 @@ fn refusal(arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn the_server_raises_its_limit_of_open_files_and_ends_in_order_when_asked() {
-    let options = Options { open_files: Some(256), ..Options::default() };
+    let options = Options { open_files: Some((256, false)), ..Options::default() };
     let mut platform = Platform::start_with(options).unwrap();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", platform.pid())).unwrap();
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

@@ -211,7 +211,17 @@ fn sqlite_options(file: &std::path::Path) -> SqliteConnectOptions {
 }
 
 fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_release(
+        |connection, _| {
+            Box::pin(async move {
+                // Behind a roll-back that may still be on its way.
+                connection.ping().await?;
+                // SQLite ends a transaction by itself when the disk is full; sqlx, whose roll-back then fails, believes
+                // for ever that it is open. With a pool of one nobody could write any more.
+                Ok(!connection.is_in_transaction())
+            })
+        },
+    )
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, DbError> {

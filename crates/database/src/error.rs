@@ -17,6 +17,9 @@ pub enum DbError {
     /// The server is away, or went away in the middle; a commit that ends like this may have been made.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] sqlx::Error),
+    /// The database's disk has no room for more.
+    #[error("the disk of the database is full")]
+    Full,
     /// The configuration does not describe a database that can be opened.
     #[error("failed to open the database: {0}")]
     Open(String),
@@ -44,6 +47,10 @@ impl From<sqlx::Error> for DbError {
             _ => match database.code().as_deref() {
                 // SQLITE_BUSY and its extended codes; serialization_failure, deadlock_detected.
                 Some("5" | "261" | "517" | "40001" | "40P01") => Self::Busy,
+                // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE of a log's index that cannot grow; disk_full.
+                Some("13" | "4874" | "53100") => Self::Full,
+                // SQLITE_CANTOPEN: no file may be opened at the moment; too_many_connections.
+                Some("14" | "53300") => Self::Unreachable(error),
                 // admin_shutdown, crash_shutdown, cannot_connect_now; class 08 is the connection's.
                 Some("57P01" | "57P02" | "57P03") => Self::Unreachable(error),
                 Some(code) if code.starts_with("08") => Self::Unreachable(error),
@@ -58,6 +65,7 @@ impl Coded for DbError {
         match self {
             Self::Busy | Self::Unreachable(_) => ErrorKind::Unavailable,
             Self::Duplicate => ErrorKind::Conflict,
+            Self::Full => ErrorKind::InsufficientStorage,
             Self::Reference | Self::Open(_) | Self::Other(_) | Self::Migrate(_) => ErrorKind::Internal,
         }
     }
@@ -67,12 +75,17 @@ impl Coded for DbError {
             Self::Busy => "database_busy",
             Self::Unreachable(_) => "database_unreachable",
             Self::Duplicate => "already_exists",
+            Self::Full => "storage_full",
             Self::Reference | Self::Open(_) | Self::Other(_) | Self::Migrate(_) => "internal",
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::Unreachable(_)).then_some(1)
+        match self {
+            Self::Busy | Self::Unreachable(_) => Some(1),
+            Self::Full => Some(10),
+            _ => None,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The promises of this crate, on both databases.
 
 use chrono::{DateTime, Utc};
-use headgate_types::{ChannelId, TenantId};
+use headgate_types::{ChannelId, Coded, ErrorKind, TenantId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -66,6 +66,29 @@ async fn the_roles_on_postgres_are_not_the_owner() {
                 .await
                 .unwrap();
             assert_eq!((user.as_str(), superuser, bypass), (role, false, false));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_found_no_room_leaves_the_next_one_its_way() {
+    for db in databases().await.unwrap().into_iter().filter(|db| db.name == "sqlite") {
+        for _ in 0..3 {
+            let mut tx = db.control.platform().await.unwrap();
+            let (pages,): (i64,) = tx.fetch_one("SELECT page_count FROM pragma_page_count", args![]).await.unwrap();
+            tx.execute_script(format!("PRAGMA max_page_count = {pages}")).await.unwrap();
+            let filled = tx
+                .execute_script(
+                    "CREATE TABLE wide (bytes BLOB); INSERT INTO wide VALUES (zeroblob(9000000))".to_owned(),
+                )
+                .await;
+            let error = filled.unwrap_err();
+            assert!(matches!(error, DbError::Full), "{error}");
+            assert_eq!((error.kind(), error.retry_after()), (ErrorKind::InsufficientStorage, Some(10)));
+            drop(tx);
+            // Reading is as ever, and so is writing.
+            db.control.read_platform().await.unwrap();
+            db.control.platform().await.unwrap().commit().await.unwrap();
         }
     }
 }

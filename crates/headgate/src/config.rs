@@ -85,6 +85,18 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_USAGE_SPAN", value_name = "DURATION")]
     pub usage_span: Option<String>,
 
+    /// Bytes of an element's log from which they become part of its table [default: 8388608]
+    #[arg(long, env = "HEADGATE_LAKE_ROLL_BYTES", value_name = "N", hide = true)]
+    pub lake_roll_bytes: Option<u64>,
+
+    /// Small files of a table from which they are merged [default: 8]
+    #[arg(long, env = "HEADGATE_LAKE_COMPACT_FILES", value_name = "N", hide = true)]
+    pub lake_compact_files: Option<usize>,
+
+    /// Commits of a table between two checkpoints [default: 100]
+    #[arg(long, env = "HEADGATE_LAKE_CHECKPOINT_EVERY", value_name = "N", hide = true)]
+    pub lake_checkpoint_every: Option<u64>,
+
     /// Log lines as JSON
     #[arg(long, env = "HEADGATE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
     pub log_json: Option<bool>,
@@ -140,6 +152,12 @@ pub struct Config {
     pub token_seconds: u32,
     /// See [`Settings::usage_span`].
     pub usage_span: Duration,
+    /// See [`Settings::lake_roll_bytes`].
+    pub lake_roll_bytes: Option<u64>,
+    /// See [`Settings::lake_compact_files`].
+    pub lake_compact_files: Option<usize>,
+    /// See [`Settings::lake_checkpoint_every`].
+    pub lake_checkpoint_every: Option<u64>,
 }
 
 macro_rules! overlay {
@@ -159,7 +177,8 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
-            tls_cert tls_key insecure_http outbound_allow profiles token_seconds usage_span log_json)
+            tls_cert tls_key insecure_http outbound_allow profiles token_seconds usage_span lake_roll_bytes
+            lake_compact_files lake_checkpoint_every log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
@@ -181,6 +200,9 @@ impl Settings {
             profiles: self.profiles,
             token_seconds: self.token_seconds.unwrap_or(3_600),
             usage_span: self.usage_span.as_deref().map_or(Ok(USAGE_SPAN), usage_span)?,
+            lake_roll_bytes: self.lake_roll_bytes,
+            lake_compact_files: self.lake_compact_files,
+            lake_checkpoint_every: self.lake_checkpoint_every,
         };
         if !(1..=86_400).contains(&config.token_seconds) {
             bail!("an access token is good for 1 to 86400 seconds, not {}", config.token_seconds);

@@ -7,11 +7,17 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
+
+use crate::connections::Limit;
 
 /// How long open requests may go on after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a request's head may take, and a connection between two requests: longer than the minute for which balancers
+/// keep one.
+const HEAD: Duration = Duration::from_secs(75);
 /// How often the certificate's files are looked at.
 const RELOAD: Duration = Duration::from_secs(30);
 
@@ -20,15 +26,21 @@ pub struct Bound {
     name: &'static str,
     listener: TcpListener,
     tls: Option<(PathBuf, PathBuf)>,
+    connections: usize,
 }
 
 impl Bound {
-    /// Binds `address`.
-    pub fn new(name: &'static str, address: SocketAddr, tls: Option<(PathBuf, PathBuf)>) -> Result<Self> {
+    /// Binds `address` for at most `connections` at once.
+    pub fn new(
+        name: &'static str,
+        address: SocketAddr,
+        tls: Option<(PathBuf, PathBuf)>,
+        connections: usize,
+    ) -> Result<Self> {
         let listener = TcpListener::bind(address)
             .with_context(|| format!("failed to listen on {address} for {name}: is another Headgate running?"))?;
         listener.set_nonblocking(true)?;
-        Ok(Self { name, listener, tls })
+        Ok(Self { name, listener, tls, connections })
     }
 
     /// The URL under which this machine reaches it.
@@ -49,14 +61,20 @@ impl Bound {
             stop.graceful_shutdown(Some(GRACE));
         });
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let limit = Limit::new(self.connections, self.tls.is_none());
+        let mut server = axum_server::from_tcp(self.listener)?.handle(handle);
+        // Without a timer, hyper waits for ever.
+        server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+        server.http_builder().http2().timer(TokioTimer::new()).keep_alive_interval(HEAD);
         let served = match self.tls {
-            None => axum_server::from_tcp(self.listener)?.handle(handle).serve(service).await,
+            None => server.acceptor(limit).serve(service).await,
             Some((certificate, key)) => {
                 let config = RustlsConfig::from_pem_file(&certificate, &key)
                     .await
                     .with_context(|| format!("failed to load the certificate {}", certificate.display()))?;
                 let reloader = tokio::spawn(reload(config.clone(), certificate, key, shutdown.clone()));
-                let served = axum_server::from_tcp_rustls(self.listener, config)?.handle(handle).serve(service).await;
+                let acceptor = RustlsAcceptor::new(config).acceptor(limit);
+                let served = server.acceptor(acceptor).serve(service).await;
                 reloader.abort();
                 served
             }

@@ -4,6 +4,7 @@
 mod bench;
 mod cli;
 mod config;
+mod connections;
 mod demo;
 mod directory;
 mod listen;
@@ -73,6 +74,11 @@ async fn run(command: Command) -> Result<()> {
 async fn run_server(arguments: ServeArguments) -> Result<()> {
     let settings = arguments.settings()?;
     telemetry::start_logging(settings.log_json.unwrap_or(false), None);
+    // Not a setting: a file or a flag must not be able to, and a release does not know it.
+    #[cfg(debug_assertions)]
+    if let Some(place) = std::env::var(headgate_types::failpoint::VARIABLE).ok().filter(|place| !place.is_empty()) {
+        headgate_types::failpoint::arm(&place).map_err(anyhow::Error::msg)?;
+    }
     let mut running = serve::start(settings.resolve()?).await?;
     let mut stop = StopSignals::listen()?;
     announce(&running);

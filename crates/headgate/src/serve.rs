@@ -37,6 +37,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const CONNECTIONS: u32 = 16;
 /// Open files below which the operator is warned.
 const ENOUGH_FILES: u64 = 4_096;
+/// The limit where it cannot be asked for.
+const USUAL_FILES: u64 = 1_024;
+/// Files of the platform's own stores.
+const STORE_FILES: u64 = 256;
+/// The most connections of the data listener and of the control API, where files are plenty.
+const DATA_CONNECTIONS: usize = 32_768;
+const CONTROL_CONNECTIONS: usize = 4_096;
 
 /// A running Headgate.
 pub struct Running {
@@ -96,30 +103,41 @@ pub fn asyncapi() -> serde_json::Value {
 }
 
 /// Raises the soft limit of open files to the hard one: every channel keeps a few open, and the
-/// usual soft limit of 1,024 would end at some two hundred channels.
-fn raise_open_files() {
+/// usual soft limit of 1,024 would end at some two hundred channels. Returns the limit.
+fn raise_open_files() -> u64 {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < ENOUGH_FILES => {
-            tracing::warn!(limit, "few files may be open at once; raise the limit (ulimit -Hn) for many channels");
+        Ok(limit) => {
+            if limit < ENOUGH_FILES {
+                tracing::warn!(limit, "few files may be open at once; raise the limit (ulimit -Hn) for many channels");
+            }
+            limit
         }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "failed to raise the limit of open files"),
+        Err(error) => {
+            tracing::warn!(%error, "failed to raise the limit of open files");
+            USUAL_FILES
+        }
     }
 }
 
 /// Starts everything the roles ask for. When it returns, every listener answers.
 pub async fn start(config: Config) -> Result<Running> {
-    raise_open_files();
+    let files = raise_open_files();
     let directory = Directory::open(&config.data_dir)?;
     let clock = SystemClock::shared();
     let (control, data) = databases(&config, &directory).await?;
 
     // Only what is served here is bound: another process of this machine may serve the rest.
-    let bind =
-        |role, name, address| config.has(role).then(|| Bound::new(name, address, config.tls.clone())).transpose();
-    let control_listener = bind(Role::Api, "the control API", config.control_listen)?;
-    let data_listener = bind(Role::Engine, "data", config.data_listen)?;
-    let internal_listener = Bound::new("the internal API", config.internal_listen, None)?;
+    let bind = |role, name, address, connections| {
+        config.has(role).then(|| Bound::new(name, address, config.tls.clone(), connections)).transpose()
+    };
+    // Sources and clients may take half of the files that the stores leave, callers of the control API an eighth: the
+    // rest is for channels, and nobody can keep the others out.
+    let share =
+        |part, most: usize| usize::try_from(files.saturating_sub(STORE_FILES) / part).unwrap_or(most).clamp(16, most);
+    let few = share(8, CONTROL_CONNECTIONS);
+    let control_listener = bind(Role::Api, "the control API", config.control_listen, few)?;
+    let data_listener = bind(Role::Engine, "data", config.data_listen, share(2, DATA_CONNECTIONS))?;
+    let internal_listener = Bound::new("the internal API", config.internal_listen, None, few)?;
     let control_url = control_listener.as_ref().map(Bound::url).transpose()?;
     let data_url = data_listener.as_ref().map(Bound::url).transpose()?;
     let internal_url = internal_listener.url()?;
@@ -157,7 +175,10 @@ pub async fn start(config: Config) -> Result<Running> {
     let mut local = None;
     // Only control API and worker speak to an engine elsewhere, and the configuration made sure of it.
     let engine: Option<Arc<dyn headgate_types::engine::Engine>> = if let Some(data_listener) = data_listener {
-        let lake_config = LakeConfig::new(directory.folder("lake")?);
+        let mut lake_config = LakeConfig::new(directory.folder("lake")?);
+        lake_config.roll_bytes = config.lake_roll_bytes.unwrap_or(lake_config.roll_bytes);
+        lake_config.compact_files = config.lake_compact_files.unwrap_or(lake_config.compact_files);
+        lake_config.checkpoint_every = config.lake_checkpoint_every.unwrap_or(lake_config.checkpoint_every).max(1);
         let lake = Lake::open(lake_config, Arc::clone(&clock)).await.context("failed to open the lake")?;
         let ingest = Ingest::new(IngestParts {
             control: control.clone(),

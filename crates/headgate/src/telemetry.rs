@@ -11,7 +11,10 @@ const DEFAULT_FILTER: &str = "info,deltalake=warn,delta_kernel=warn,sqlx=warn,da
 pub fn start_logging(json: bool, default_filter: Option<&str>) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter.unwrap_or(DEFAULT_FILTER)));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What cannot be logged is lost: saying so would be written to the same place, and a print that fails panics. A disk
+    // that is full of logs must not end the process.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // The only failure is that a subscriber is there already.
     let _ = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
 }

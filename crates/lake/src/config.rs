@@ -16,6 +16,9 @@ pub struct LakeConfig {
     pub idempotency_retention: Duration,
     /// What the log may hold before commits are refused. The writer rolls long before.
     pub log_bytes: u64,
+    /// What of the disk stays free: payloads are refused below it, commits below half of it. `None`: 512 MiB, or a
+    /// fiftieth of a small disk.
+    pub reserve_bytes: Option<u64>,
     /// The most a commit group of either store carries: one sync, one SQLite transaction.
     pub group_bytes: usize,
     /// How much of the newest commits stays in memory for readers that keep up.
@@ -52,6 +55,7 @@ impl LakeConfig {
             landing_channel_bytes: 4 << 30,
             idempotency_retention: Duration::from_secs(7 * 86_400),
             log_bytes: 8 << 30,
+            reserve_bytes: None,
             group_bytes: 8 << 20,
             recent_bytes: 64 << 20,
             roll_bytes: 8 << 20,

@@ -49,6 +49,9 @@ pub enum LakeError {
         /// The budget in bytes.
         limit: u64,
     },
+    /// The disk is full. Nothing of what was to be written is visible.
+    #[error("the disk has no room for more at the moment")]
+    NoRoom,
     /// The payload is larger than the channel's size allows.
     #[error("the payload exceeds {limit} bytes")]
     TooLarge {
@@ -125,13 +128,28 @@ impl From<tokio::task::JoinError> for LakeError {
     }
 }
 
+impl LakeError {
+    /// Whether the disk had no room, whoever met it.
+    fn is_no_room(&self) -> bool {
+        match self {
+            Self::NoRoom => true,
+            Self::Io(error) => {
+                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+}
+
 impl Coded for LakeError {
     fn kind(&self) -> ErrorKind {
         match self {
+            error if error.is_no_room() => ErrorKind::InsufficientStorage,
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::UnknownElement(_) | Self::UnknownSchema { .. } => ErrorKind::NotFound,
             Self::IncompatibleSchema { .. } | Self::IdempotencyKeyReused => ErrorKind::Unprocessable,
-            Self::Full { .. } => ErrorKind::InsufficientStorage,
+            Self::Full { .. } | Self::NoRoom => ErrorKind::InsufficientStorage,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Interrupted(_) => ErrorKind::Invalid,
             Self::Resync { .. } => ErrorKind::Gone,
@@ -152,11 +170,12 @@ impl Coded for LakeError {
 
     fn code(&self) -> &'static str {
         match self {
+            error if error.is_no_room() => "storage_full",
             Self::Conflict { .. } => "log_moved",
             Self::UnknownElement(_) => "element_unknown",
             Self::UnknownSchema { .. } => "schema_unknown",
             Self::IncompatibleSchema { .. } => "schema_incompatible",
-            Self::Full { .. } => "storage_full",
+            Self::Full { .. } | Self::NoRoom => "storage_full",
             Self::TooLarge { .. } => "payload_too_large",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::Interrupted(_) => "payload_interrupted",
@@ -178,6 +197,7 @@ impl Coded for LakeError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
+            error if error.is_no_room() => Some(10),
             Self::Full { .. } => Some(10),
             Self::Poisoned | Self::Closed | Self::NotWritten(_) => Some(5),
             _ => None,

@@ -31,7 +31,7 @@ pub(crate) struct Inner {
     pub(crate) clock: SharedClock,
     landing: Landing,
     log: Log,
-    poison: Poison,
+    pub(crate) poison: Poison,
     tables: Mutex<HashMap<ElementId, Arc<OnceCell<Arc<Tables>>>>>,
     /// The greatest cursor of anybody over an element.
     seen: Mutex<HashMap<ElementId, u64>>,

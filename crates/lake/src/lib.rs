@@ -33,6 +33,7 @@ mod power;
 #[cfg(test)]
 #[path = "../../../tests/power_cut/mod.rs"]
 mod power_cut;
+mod reserve;
 mod scan;
 mod snapshot;
 mod sqlite;

@@ -2,6 +2,9 @@
 
 use tokio::sync::watch;
 
+use crate::durable::is_sync_failure;
+use crate::error::{LakeError, Result};
+
 /// Set once, when a sync failed or a committer thread ended by a panic: what the disk holds is
 /// then unknown until the files are opened again (DATA-PLANE rule 36).
 #[derive(Debug, Clone)]
@@ -20,6 +23,18 @@ impl Poison {
 
     pub(crate) fn is_set(&self) -> bool {
         *self.sign.borrow()
+    }
+
+    /// Is set when what was tried failed at a sync.
+    pub(crate) fn judge<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(error) if is_sync_failure(&error) => {
+                tracing::error!(%error, "a sync failed: what the disk holds is unknown until the next start");
+                self.set();
+                Err(LakeError::Poisoned)
+            }
+            other => other,
+        }
     }
 
     /// Returns when it is set.

@@ -8,6 +8,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::{LakeError, Result};
 
+/// `SQLITE_IOERR_SHMSIZE`: the index of a log could not grow.
+const SQLITE_IOERR_SHMSIZE: i32 = 10 | (19 << 8);
+
 /// Opens a store for its one writer: WAL, a sync per commit, space given back on demand.
 pub(crate) fn open_writer(path: &Path, schema: &str) -> Result<Connection> {
     let connection = Connection::open(path)?;
@@ -27,15 +30,30 @@ pub(crate) fn open_writer(path: &Path, schema: &str) -> Result<Connection> {
 /// Whether a failure leaves it unknown what the disk holds: then nothing may be written any more
 /// (DATA-PLANE rule 36), because a retried sync may succeed without the pages that were dropped.
 pub(crate) fn is_fatal(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ReadOnly)
-    )
+    let code = error.sqlite_error_code();
+    !is_full(error)
+        && matches!(
+            code,
+            Some(
+                ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ReadOnly
+            )
+        )
+}
+
+/// Whether the disk had no room. What was written of the transaction is not part of the file, and the next one may
+/// find room. SQLite tells it apart, but for the index of its log, which is no part of what is synced.
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE)
 }
 
 /// What a caller hears about a failed group.
 pub(crate) fn group_error(error: &rusqlite::Error) -> LakeError {
-    if is_fatal(error) { LakeError::Poisoned } else { LakeError::NotWritten(error.to_string()) }
+    match error {
+        error if is_full(error) => LakeError::NoRoom,
+        error if is_fatal(error) => LakeError::Poisoned,
+        other => LakeError::NotWritten(other.to_string()),
+    }
 }
 
 /// Gives long-unused space back to the file system, a piece at a time. Some free pages are kept:

@@ -98,10 +98,13 @@ impl Lake {
     /// # Errors
     /// A table cannot be written; the log keeps what the tables do not hold.
     pub async fn roll(&self, element: ElementId) -> Result<()> {
-        self.inner.roll(element).await?;
-        self.inner.refresh_current(element, false).await?;
-        self.inner.compact(element).await?;
-        Ok(())
+        let rolled = async {
+            self.inner.roll(element).await?;
+            self.inner.refresh_current(element, false).await?;
+            self.inner.compact(element).await?;
+            Ok(())
+        };
+        self.inner.poison.judge(rolled.await)
     }
 
     /// As [`Lake::roll`], and brings the `current` table of a keyed element to the same offset, for
@@ -110,8 +113,11 @@ impl Lake {
     /// # Errors
     /// As [`Lake::roll`].
     pub async fn publish_tables(&self, element: ElementId) -> Result<()> {
-        self.inner.roll(element).await?;
-        self.inner.refresh_current(element, true).await?;
-        Ok(())
+        let published = async {
+            self.inner.roll(element).await?;
+            self.inner.refresh_current(element, true).await?;
+            Ok(())
+        };
+        self.inner.poison.judge(published.await)
     }
 }

@@ -63,7 +63,8 @@ pub trait Failpoints: Debug + Send + Sync {
 /// Shared by the worker and its driver.
 pub type SharedFailpoints = Arc<dyn Failpoints>;
 
-/// Production: nothing happens.
+/// Outside of this crate's tests: the process itself ends where [`headgate_types::failpoint`] says, which in a release is
+/// nowhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoFailpoints;
 
@@ -76,7 +77,15 @@ impl NoFailpoints {
 }
 
 impl Failpoints for NoFailpoints {
-    fn reach(&self, _: Failpoint) -> Result<(), Killed> {
+    fn reach(&self, at: Failpoint) -> Result<(), Killed> {
+        use headgate_types::Failpoint as Place;
+        headgate_types::reach(match at {
+            Failpoint::Step(_, _, Moment::Claimed) => Place::OrderClaimed,
+            Failpoint::Step(_, _, Moment::Acted) => Place::OrderActed,
+            Failpoint::Step(_, _, Moment::Settled) => Place::OrderSettled,
+            Failpoint::Step(_, _, Moment::Saved) => Place::OrderSaved,
+            Failpoint::Effect(_) => Place::DriverActed,
+        });
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod duration;
 pub mod engine;
 pub mod error;
+pub mod failpoint;
 pub mod filter;
 pub mod id;
 pub mod limits;
@@ -24,5 +25,6 @@ pub mod timing;
 
 pub use clock::{Clock, FakeClock, SharedClock, SystemClock};
 pub use error::{Coded, ErrorKind, FieldError};
+pub use failpoint::{Failpoint, reach};
 pub use id::*;
 pub use problem::Problem;

@@ -47,6 +47,7 @@ pub async fn settle(
     }
     let entry = Entry { before: row.clone(), after: next.clone(), usage: facts, refusal, spent };
     context.ledger.write(entry).await?;
+    headgate_types::reach(headgate_types::Failpoint::BooksMoved);
     Ok(next)
 }
 
@@ -58,6 +59,7 @@ pub async fn cut(context: &Context, row: &FlowRow, dims: &Dims) -> Result<FlowRo
     let usage = usage(context, row, dims, &cut);
     let entry = Entry { before: row.clone(), after: next.clone(), usage, refusal: None, spent: None };
     context.ledger.write(entry).await?;
+    headgate_types::reach(headgate_types::Failpoint::UsageCut);
     Ok(next)
 }
 

@@ -376,6 +376,7 @@ impl Worker {
             return Err(DeliveryError::Superseded);
         }
         let written = self.attempt(index, &delivery).await?;
+        headgate_types::reach(headgate_types::Failpoint::TargetWritten);
         self.breaker.succeeded();
         self.last_error = None;
         let flow = &mut self.flows[index];

@@ -133,6 +133,7 @@ impl Attempts {
         text.resize(LENGTH, b' ');
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.file)?;
         file.write_all_at(&text, 0)?;
+        headgate_types::reach(headgate_types::Failpoint::AttemptCounted);
         self.begun = begun;
         Ok(())
     }

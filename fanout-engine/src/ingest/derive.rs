@@ -168,6 +168,7 @@ impl Deriver {
             return Ok(true);
         }
         tx.commit().await?;
+        headgate_types::reach(headgate_types::Failpoint::SideDerived);
         self.count(refusals);
         for ((channel, feed), up_to) in freed {
             self.lake.landing().free(channel, feed, up_to).await?;
@@ -214,6 +215,7 @@ impl Deriver {
             let event = NewEvent::new(refusal.origin.tenant, channel, &data);
             headgate_events::emit(&mut tx, &self.clock, event).await?;
             tx.commit().await?;
+            headgate_types::reach(headgate_types::Failpoint::MismatchAnnounced);
             self.events.announce();
         }
         Ok(())

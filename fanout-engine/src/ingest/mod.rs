@@ -13,6 +13,8 @@ mod derive;
 mod drain;
 mod reconcile;
 mod refusal;
+#[cfg(test)]
+mod rivals;
 mod side;
 mod store;
 #[cfg(test)]

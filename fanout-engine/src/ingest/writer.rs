@@ -150,6 +150,7 @@ impl Writer {
             })
             .collect();
         let applied = held.as_mut().map_or(Ok(()), |projection| projection.apply(&encoded, to, self.epoch(to)));
+        headgate_types::reach(headgate_types::Failpoint::ProjectionMoved);
         if let Err(error) = applied {
             // The commit stands. The next batch opens the file again and catches up.
             *held = None;

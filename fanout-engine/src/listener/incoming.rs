@@ -22,6 +22,22 @@ pub async fn accept(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
+) -> Response {
+    take(listener, (channel, feed), uri, headers, body).await.unwrap_or_else(|refusal| {
+        let mut response = refusal.into_response();
+        // The payload may still be on its way and is not waited for: a source that took the connection for its next
+        // one would find it closed, and hear nothing.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    })
+}
+
+async fn take(
+    listener: Listener,
+    (channel, feed): (String, String),
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Refusal> {
     let channel = own(&listener, &channel, &headers, &uri, Scope::DataWrite).await?;
     let incoming = Incoming {

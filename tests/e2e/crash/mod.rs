@@ -7,11 +7,14 @@
 
 mod check;
 mod customer;
+mod failpoints;
 mod figures;
 mod ledger;
 mod receiver;
 mod rest;
 mod round;
+mod seams;
+mod shortage;
 mod source;
 mod world;
 
@@ -20,11 +23,14 @@ use std::time::Instant;
 use crate::postgres::{Durability, Postgres};
 use figures::Figures;
 use round::Blow;
+use shortage::Shortage;
 
 /// Rounds of the plain suite.
 const ROUNDS: u64 = 5;
 /// Its rounds with power cuts.
 const POWER_ROUNDS: u64 = 2;
+/// Its rounds with each shortage of the disk.
+const SHORTAGE_ROUNDS: u64 = 1;
 /// The seed of its first round.
 const SEED: u64 = 20_260_101;
 
@@ -45,6 +51,31 @@ async fn power_cuts_lose_nothing_that_was_promised() {
     let ignored = std::env::var("HEADGATE_POWER_IGNORE").unwrap_or_default();
     let ignored: Vec<&str> = ignored.split(',').filter(|class| !class.is_empty()).collect();
     rounds("power", POWER_ROUNDS, &Blow::PowerCut(&ignored)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_full_disk_loses_nothing_and_ends_without_a_restart() {
+    rounds("full disk", SHORTAGE_ROUNDS, &Blow::Shortage(Shortage::Full)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_slow_disk_makes_nobody_wait_who_does_not_write() {
+    rounds("slow disk", SHORTAGE_ROUNDS, &Blow::Shortage(Shortage::Slow)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_disk_that_fails_to_sync_ends_the_process_and_loses_nothing() {
+    rounds("failing disk", SHORTAGE_ROUNDS, &Blow::Shortage(Shortage::Failing)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_crash_behind_any_effect_on_the_world_loses_nothing() {
+    rounds("failpoints", 1, &Blow::Failpoints).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn channels_ordered_at_full_speed_see_history_and_live_once_while_the_lake_rolls_merges_and_truncates() {
+    rounds("seams", 1, &Blow::Seams).await;
 }
 
 async fn rounds(what: &str, rounds: u64, blow: &Blow<'_>) {

@@ -135,6 +135,10 @@ pub async fn check(
     for (channel, profile) in world.outputs.iter().zip(PROFILES) {
         figures.read += lasting(world, channel, profile, &sent).await?;
     }
+    let later = world.later.lock().unwrap().clone();
+    for (channel, profile) in &later {
+        figures.read += lasting(world, channel, profile, &sent).await?;
+    }
     positions(world, followed, figures.power_cuts > 0).await?;
     figures.read += the_elements(world, &sent).await?;
     for customer in customers.iter_mut() {

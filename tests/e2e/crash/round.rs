@@ -12,12 +12,14 @@ use rand::{Rng, SeedableRng};
 use super::customer::{Customer, Reach};
 use super::figures::Figures;
 use super::receiver::Mood;
-use super::rest;
+use super::shortage::{self, Shortage};
 use super::source::{Shared, Source};
 use super::world::World;
+use super::{failpoints, rest, seams};
 use crate::harness::{Options, Platform};
 use crate::postgres::Postgres;
 use crate::power_cut::{Disk, Loss, Recorder, folder};
+use crate::short_disk::ShortDisk;
 
 /// How long the product may take until it is ready again once its database is back.
 const RECOVERY: Duration = Duration::from_secs(30);
@@ -37,6 +39,21 @@ pub enum Blow<'a> {
     KillBoth(&'a Postgres),
     /// The power goes, and with it what was not synced. Syncs of these kinds of files do nothing.
     PowerCut(&'a [&'a str]),
+    /// Its disk runs short.
+    Shortage(Shortage),
+    /// It ends at each failpoint.
+    Failpoints,
+    /// Nothing does; channels are ordered while everybody sends as fast as it can.
+    Seams,
+}
+
+/// What a round strikes with.
+enum Means<'a> {
+    Kill(Option<&'a Postgres>),
+    Power(&'a mut Power),
+    Disk(Shortage, &'a ShortDisk),
+    Failpoints,
+    Seams,
 }
 
 /// The disk of a product whose power is cut.
@@ -49,7 +66,7 @@ pub struct Power {
 pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
     let server = match blow {
         Blow::KillBoth(server) => Some(*server),
-        Blow::Kill | Blow::PowerCut(_) => None,
+        Blow::Kill | Blow::PowerCut(_) | Blow::Shortage(_) | Blow::Failpoints | Blow::Seams => None,
     };
     let database_url = match server {
         None => None,
@@ -66,16 +83,37 @@ pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
         }
         _ => None,
     };
+    let short = match blow {
+        Blow::Shortage(shortage) => Some((*shortage, ShortDisk::new())),
+        _ => None,
+    };
+    let environment = match (&power, &short) {
+        (Some(power), _) => power.environment(directory.path()),
+        (None, Some((_, disk))) => disk.environment(directory.path()),
+        (None, None) => Vec::new(),
+    };
+    // Power is cut where files are plain; elsewhere what is in the log comes and goes between it and the tables.
+    let rolling = match blow {
+        Blow::PowerCut(_) => &[][..],
+        _ => &failpoints::ARGUMENTS[..],
+    };
     let options = Options {
         database_url,
-        environment: power.as_ref().map(|power| power.environment(directory.path())).unwrap_or_default(),
+        environment,
         ports: free_ports()?,
         // Usage is cut all the time, so that kills fall between cuts.
-        ..Options::arguments(&["--usage-span", "1s"])
+        ..Options::arguments(&[&["--usage-span", "1s"][..], rolling].concat())
     };
     let mut platform = tokio::task::block_in_place(|| Platform::start_in(directory, options))?;
     let mut figures = Figures::default();
-    let played = load_and_check(&mut platform, seed, server, power.as_mut(), &mut figures).await;
+    let means = match (&mut power, &short) {
+        (Some(power), _) => Means::Power(power),
+        (None, Some((shortage, disk))) => Means::Disk(*shortage, disk),
+        (None, None) if matches!(blow, Blow::Failpoints) => Means::Failpoints,
+        (None, None) if matches!(blow, Blow::Seams) => Means::Seams,
+        (None, None) => Means::Kill(server),
+    };
+    let played = load_and_check(&mut platform, seed, means, &mut figures).await;
     if let Some(power) = &mut power {
         power.disk.follow(&power.recorder.take());
         figures.syncs = power.disk.syncs.clone();
@@ -88,15 +126,10 @@ pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-async fn load_and_check(
-    platform: &mut Platform,
-    seed: u64,
-    server: Option<&Postgres>,
-    power: Option<&mut Power>,
-    figures: &mut Figures,
-) -> Result<()> {
+async fn load_and_check(platform: &mut Platform, seed: u64, mut means: Means<'_>, figures: &mut Figures) -> Result<()> {
     let world = World::make(platform, seed).await.context("failed to set the round up")?;
-    let shared = Shared::default();
+    let shared =
+        Shared { short: matches!(means, Means::Disk(..)), fast: matches!(means, Means::Seams), ..Shared::default() };
     let mut sources = tokio::task::JoinSet::new();
     for (number, (name, input, feed)) in
         [("p", 0, "events"), ("q", 0, "events"), ("r", 1, "events"), ("t", 0, "things"), ("u", 1, "things")]
@@ -114,7 +147,9 @@ async fn load_and_check(
         mains: world.outputs.iter().map(|channel| channel.path.clone()).collect(),
         input: world.inputs[1].path.clone(),
     };
-    let customers = (0..CUSTOMERS).map(|number| {
+    // At full speed the round orders by itself.
+    let customers = if shared.fast { 0 } else { CUSTOMERS };
+    let customers = (0..customers).map(|number| {
         let own = seed.wrapping_mul(37).wrapping_add(number);
         let customer = Customer::new(reach.clone(), own, shared.ledger.clone());
         tokio::spawn(customer.run(Arc::clone(&shared.stop)))
@@ -122,7 +157,13 @@ async fn load_and_check(
     let customers: Vec<_> = customers.collect();
     let follower = tokio::spawn(rest::follow(world.outputs[2].clone(), Arc::clone(&shared.stop)));
 
-    let storm = storm(platform, &world, seed, server, power, figures).await;
+    let storm = match &mut means {
+        Means::Kill(server) => storm(platform, &world, seed, *server, None, figures).await,
+        Means::Power(power) => storm(platform, &world, seed, None, Some(power), figures).await,
+        Means::Failpoints => failpoints::storm(platform, &world, figures).await,
+        Means::Seams => seams::storm(platform, &world).await,
+        Means::Disk(shortage, disk) => shortage::storm(platform, &world, *shortage, disk, &shared, figures).await,
+    };
     shared.stop.store(true, Ordering::Relaxed);
     storm?;
     world.receiver.set(Mood::Well);

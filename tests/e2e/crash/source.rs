@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -18,6 +18,9 @@ const ROWS: std::ops::RangeInclusive<usize> = 1..=25;
 const PADDING: usize = 60_000;
 /// Keys of one entity source.
 const KEYS: usize = 8;
+
+/// Payloads that a source without pauses sends.
+const AT_ONCE: u64 = 300;
 
 /// What an attempt to send ended in.
 enum Answer {
@@ -49,6 +52,9 @@ pub struct Source {
     rng: StdRng,
     ledger: Ledger,
     stop: Arc<AtomicBool>,
+    short: bool,
+    fast: bool,
+    no_room: Arc<AtomicU64>,
     sent: u64,
     present: BTreeSet<String>,
 }
@@ -66,6 +72,9 @@ impl Source {
             rng: StdRng::seed_from_u64(seed),
             ledger: shared.ledger.clone(),
             stop: Arc::clone(&shared.stop),
+            short: shared.short,
+            fast: shared.fast,
+            no_room: Arc::clone(&shared.no_room),
             sent: 0,
             present: BTreeSet::new(),
         }
@@ -75,8 +84,11 @@ impl Source {
     pub async fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
             self.turn().await;
-            let pause = self.rng.gen_range(2..40);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            // An entity's history is looked at change by change: it stays readable.
+            if !self.fast || self.entity || self.sent > AT_ONCE {
+                let pause = self.rng.gen_range(2..40);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
         }
     }
 
@@ -109,7 +121,8 @@ impl Source {
                 }
                 // Of a second attempt this says nothing about the first.
                 Answer::Refused { status, code } if attempts == 1 => {
-                    if !matches!(status, 0 | 404 | 409 | 429 | 503) {
+                    let told = matches!(status, 0 | 404 | 409 | 429 | 503) || self.short && status == 507;
+                    if !told {
                         self.ledger.problem(format!("{}: refused with {status} {code}", payload.key));
                     }
                     break Fate::Refused;
@@ -166,6 +179,13 @@ impl Source {
             Err(_) => return Answer::Unknown,
         };
         let status = response.status().as_u16();
+        if status == 507 {
+            self.no_room.fetch_add(1, Ordering::Relaxed);
+        }
+        // Who is to come again is told when.
+        if matches!(status, 429 | 503 | 507) && !response.headers().contains_key("retry-after") {
+            self.ledger.problem(format!("{}: {status} without Retry-After", payload.key));
+        }
         // An answer cut short is no answer; neither is a failure of the server.
         let Ok(body) = response.json::<Value>().await else { return Answer::Unknown };
         match status {
@@ -173,7 +193,12 @@ impl Source {
                 receipt: body["receipt"].as_str().unwrap_or_default().to_owned(),
                 duplicate: body["duplicate"] == true,
             },
-            500 => Answer::Unknown,
+            500 => {
+                if self.short {
+                    self.ledger.problem(format!("{}: 500 {body}", payload.key));
+                }
+                Answer::Unknown
+            }
             _ => Answer::Refused { status, code: body["code"].as_str().unwrap_or_default().to_owned() },
         }
     }
@@ -225,4 +250,10 @@ pub struct Shared {
     pub ledger: Ledger,
     /// Set when the load ends.
     pub stop: Arc<AtomicBool>,
+    /// Whether the disk runs short: then 507 is an answer, and 500 is none.
+    pub short: bool,
+    /// Whether nobody pauses between two payloads.
+    pub fast: bool,
+    /// Payloads that heard 507.
+    pub no_room: Arc<AtomicU64>,
 }

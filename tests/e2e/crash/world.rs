@@ -1,5 +1,6 @@
 //! The tenants, channels and clients of one round.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,6 +28,8 @@ pub struct World {
     pub outputs: [Channel; 4],
     /// Where the webhook channel posts.
     pub receiver: Receiver,
+    /// Channels like those of `outputs` that were ordered under load, with their profiles.
+    pub later: Mutex<Vec<(Channel, &'static str)>>,
 }
 
 impl World {
@@ -46,34 +49,45 @@ impl World {
         });
         let second = provider.order("in", &second, |_| {}, async |_, _| {}).await?;
         let receiver = Receiver::start(seed).await?;
-        let out = |profile: &str, data: Value, options: Value| {
-            json!({"name": profile, "channel_profile": profile, "performance_profile": "L", "data": data,
-                   "output_data_model": {"options": options}})
-        };
-        let orders = [
-            out("api", json!([{"element": events}, {"element": things}]), json!({})),
-            out(
-                "file",
-                json!([{"element": events, "filter": "kind = 'a'"}, {"element": things}]),
-                json!({"format": "ndjson", "roll_seconds": 1}),
-            ),
-            out("stream", json!([{"element": events}, {"element": things, "filter": "zone = 'x'"}]), json!({})),
-            out(
-                "webhook",
-                json!([{"element": events, "filter": "kind = 'b' AND value > 2000"}, {"element": things}]),
-                json!({"url": receiver.url, "batch_records": 20}),
-            ),
-        ];
+        let orders =
+            ["api", "file", "stream", "webhook"].map(|profile| order(profile, &events, &things, &receiver.url));
         let ordered = orders.iter().map(|order| consumer.order("out", order, |_| {}, async |_, _| {}));
         let outputs: Vec<Channel> = futures::future::try_join_all(ordered).await?;
         let outputs = outputs.try_into().ok().context("four were ordered")?;
-        Ok(Self { provider, consumer, inputs: [first, second], outputs, receiver })
+        Ok(Self { provider, consumer, inputs: [first, second], outputs, receiver, later: Mutex::default() })
+    }
+
+    /// Orders one more channel of a profile that nobody pushes to.
+    pub async fn order_later(&self, profile: &'static str) -> Result<()> {
+        let (events, things) = self.elements()?;
+        let body = order(profile, &events, &things, "");
+        let channel = self.consumer.order("out", &body, |_| {}, async |_, _| {}).await?;
+        self.later.lock().unwrap().push((channel, profile));
+        Ok(())
     }
 
     /// The ids of the two elements.
     pub fn elements(&self) -> Result<(String, String)> {
         Ok((element(&self.inputs[0], "events")?, element(&self.inputs[0], "things")?))
     }
+}
+
+/// The body of an order: what a channel of each profile carries.
+fn order(profile: &str, events: &str, things: &str, url: &str) -> Value {
+    let (data, options) = match profile {
+        "api" => (json!([{"element": events}, {"element": things}]), json!({})),
+        "file" => (
+            json!([{"element": events, "filter": "kind = 'a'"}, {"element": things}]),
+            json!({"format": "ndjson", "roll_seconds": 1}),
+        ),
+        "stream" => (json!([{"element": events}, {"element": things, "filter": "zone = 'x'"}]), json!({})),
+        _ => (
+            json!([{"element": events, "filter": "kind = 'b' AND value > 2000"}, {"element": things}]),
+            json!({"url": url, "batch_records": 20}),
+        ),
+    };
+    json!({"name": profile, "channel_profile": profile, "performance_profile": "L", "data": data,
+           "output_data_model": {"options": options}})
 }
 
 fn first_input() -> Value {

@@ -43,8 +43,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Further variables of its environment.
     pub environment: Vec<(String, String)>,
-    /// The soft limit of open files it starts with, where that matters.
-    pub open_files: Option<u32>,
+    /// The soft limit of open files it starts with, where that matters; `true`: it is the hard one, too.
+    pub open_files: Option<(u32, bool)>,
 }
 
 impl Options {
@@ -131,6 +131,12 @@ impl Platform {
     /// Gives the next start further arguments.
     pub fn add_arguments(&mut self, arguments: &[&str]) {
         self.options.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    }
+
+    /// Sets a variable of the next start's environment.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.options.environment.retain(|(set, _)| set != name);
+        self.options.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Whether the process still runs.
@@ -238,9 +244,10 @@ fn spawn(directory: &Path, options: &Options) -> Result<Child> {
     let program = env!("CARGO_BIN_EXE_headgate");
     let mut command = match options.open_files {
         None => Command::new(program),
-        Some(files) => {
+        Some((files, is_hard)) => {
             let mut limited = Command::new("bash");
-            limited.args(["-c", &format!("ulimit -Sn {files}; exec \"$0\" \"$@\""), program]);
+            let kind = if is_hard { "" } else { "S" };
+            limited.args(["-c", &format!("ulimit -{kind}n {files}; exec \"$0\" \"$@\""), program]);
             limited
         }
     };

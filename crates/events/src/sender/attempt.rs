@@ -49,6 +49,7 @@ impl Sender {
             }
         }
         tx.commit().await?;
+        headgate_types::reach(headgate_types::Failpoint::EventTaken);
         let (mut tried, mut failed) = (0, None);
         for (delivery, event) in due {
             // Those after a failure wait as long as it does: they would fail for the same reason.
@@ -57,6 +58,7 @@ impl Sender {
                 continue;
             }
             let sent = events.send(&endpoint, &event.cloud_event(), delivery.attempts + 1).await?;
+            headgate_types::reach(headgate_types::Failpoint::EventSent);
             tried += 1;
             failed = self.settle(tenant, id, &event, &delivery, sent).await?;
         }
@@ -122,6 +124,7 @@ impl Sender {
             }
         }
         tx.commit().await?;
+        headgate_types::reach(headgate_types::Failpoint::EventSettled);
         if disabled {
             events.announce();
         }

@@ -169,6 +169,7 @@ impl Sender {
             store::put_on_its_way(&mut tx, tenant, id, event, false, self.events.clock.now()).await?;
         }
         tx.commit().await?;
+        headgate_types::reach(headgate_types::Failpoint::EventDispatched);
         Ok(true)
     }
 }

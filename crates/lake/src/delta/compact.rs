@@ -55,6 +55,7 @@ impl Inner {
                     schema,
                 })
                 .await?;
+            headgate_types::reach(headgate_types::Failpoint::TableCompacted);
             merged += 1;
         }
         if merged > 0 {

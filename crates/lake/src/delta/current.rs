@@ -65,6 +65,7 @@ impl Inner {
                 schema: layout.current_schema(),
             })
             .await?;
+        headgate_types::reach(headgate_types::Failpoint::CurrentWritten);
         current.vacuum().await?;
         Ok(true)
     }

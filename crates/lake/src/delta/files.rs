@@ -17,7 +17,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
-use crate::durable::{make_directory, sync_directory_of};
+use crate::durable::{make_directory, sync, sync_directory_of};
 
 const STORE: &str = "synced file system";
 
@@ -112,7 +112,7 @@ impl SyncedFiles {
 
     async fn sync_content(&self, location: &Path) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
-        blocking(move || File::open(path).and_then(|file| file.sync_all()).map_err(generic)).await
+        blocking(move || File::open(path).and_then(|file| sync(&file)).map_err(generic)).await
     }
 
     async fn sync_name(&self, location: &Path) -> Result<()> {
@@ -148,7 +148,7 @@ impl MultipartUpload for SyncedUpload {
     async fn complete(&mut self) -> Result<PutResult> {
         let (file, staged, path) = (Arc::clone(&self.file), self.staged.clone(), self.path.clone());
         blocking(move || {
-            file.sync_all().map_err(generic)?;
+            sync(&file).map_err(generic)?;
             std::fs::rename(staged, &path).and_then(|()| sync_directory_of(&path)).map_err(generic)
         })
         .await?;
@@ -185,7 +185,7 @@ fn write(staged: &FsPath, path: &FsPath, payload: &PutPayload, create: bool) -> 
     for chunk in payload.iter() {
         file.write_all(chunk).map_err(generic)?;
     }
-    file.sync_all().map_err(generic)?;
+    sync(&file).map_err(generic)?;
     drop(file);
     if create {
         std::fs::hard_link(staged, path).map_err(|source| match source.kind() {

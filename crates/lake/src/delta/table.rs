@@ -167,6 +167,7 @@ impl Table {
         let Encoded { file, content, stats } = encoded;
         let path = object_store::path::Path::from(file.path.as_str());
         self.store.put_opts(&path, content.into(), PutMode::Create.into()).await?;
+        headgate_types::reach(headgate_types::Failpoint::TableFileStored);
         Ok(Stored { file, stats })
     }
 
@@ -226,6 +227,7 @@ impl Table {
             }
             Err(error) => return Err(deltalake::DeltaTableError::from(error).into()),
         }
+        headgate_types::reach(headgate_types::Failpoint::TableCommitted);
         let state = self.remember(next);
         metrics::counter!("headgate_delta_commits_total").increment(1);
         if version > 0 && version.is_multiple_of(self.checkpoint_every) {
@@ -253,6 +255,7 @@ impl Table {
         let mut table = DeltaTable::new(Arc::clone(&self.log_store));
         table.load().await?;
         checkpoints::create_checkpoint(&table, None).await?;
+        headgate_types::reach(headgate_types::Failpoint::TableCheckpointed);
         let before = self.clock.now() - self.log_retention;
         let newest = table.version().unwrap_or(0);
         checkpoints::cleanup_expired_logs_for(newest, self.log_store.as_ref(), before.timestamp_millis(), None).await?;

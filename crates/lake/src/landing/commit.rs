@@ -74,6 +74,9 @@ impl Thread {
         let mut rest = group.into_iter();
         match self.write(&mut rest, &mut outcomes, &mut next) {
             Ok(()) => {
+                if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Appended { .. })) {
+                    headgate_types::reach(headgate_types::Failpoint::PayloadLanded);
+                }
                 self.next = next;
                 self.publish(outcomes);
             }
@@ -191,7 +194,10 @@ impl Thread {
                     let _ = reply.send(answer);
                 }
                 Outcome::Removed { gone, forget, reply } => {
-                    freed |= !gone.is_empty();
+                    if !gone.is_empty() {
+                        freed = true;
+                        headgate_types::reach(headgate_types::Failpoint::PayloadFreed);
+                    }
                     for (channel, feed, sequence, entry) in &gone {
                         if entry.is_file {
                             remove_file(&super::spool::path(&self.directory, *channel, entry.receipt));

@@ -29,6 +29,7 @@ use crate::config::LakeConfig;
 use crate::durable::make_directory;
 use crate::error::{LakeError, Result};
 use crate::poison::Poison;
+use crate::reserve::Reserve;
 use crate::sqlite::Readers;
 
 /// Landed payloads of all data-in channels.
@@ -40,6 +41,7 @@ pub struct Landing {
     readers: Readers,
     channel_limit: u64,
     limit: u64,
+    reserve: Reserve,
     committer: Committer<Job>,
 }
 
@@ -85,6 +87,7 @@ impl Landing {
             readers: Readers::new(&database),
             channel_limit: config.landing_channel_bytes,
             limit: config.landing_bytes,
+            reserve: Reserve::new(directory, config.reserve_bytes),
             committer,
         })
     }
@@ -95,6 +98,11 @@ impl Landing {
     /// [`LakeError::TooLarge`], [`LakeError::Full`], [`LakeError::IdempotencyKeyReused`],
     /// [`LakeError::Interrupted`], or the disk failed; then nothing of it is visible.
     pub async fn append(&self, payload: NewPayload) -> Result<Landed> {
+        self.poison.judge(self.land(payload).await)
+    }
+
+    async fn land(&self, payload: NewPayload) -> Result<Landed> {
+        self.reserve.admit_payload()?;
         let receipt = ReceiptId::new();
         let mut reservation = Reservation::new(&self.index, payload.channel, self.channel_limit, self.limit);
         let mut digest = payload.idempotency_key.as_ref().map(|_| Sha256::new());
@@ -103,6 +111,7 @@ impl Landing {
             self.receive((channel, receipt), max_bytes, body, &mut reservation, &mut digest).await?;
         if let Some(spool) = &mut spool {
             spool.sync().await?;
+            headgate_types::reach(headgate_types::Failpoint::PayloadFileSynced);
         }
         let cost = body.as_ref().map_or(0, Bytes::len) + 256;
         let key = payload.idempotency_key.zip(digest.map(|digest| digest.finalize().into()));
@@ -286,7 +295,9 @@ impl Unsettled {
     fn settle(&mut self, landed: &Result<Landed>) {
         let has_no_row = match landed {
             Ok(landed) => landed.duplicate,
-            Err(error) => matches!(error, LakeError::IdempotencyKeyReused | LakeError::NotWritten(_)),
+            Err(error) => {
+                matches!(error, LakeError::IdempotencyKeyReused | LakeError::NotWritten(_) | LakeError::NoRoom)
+            }
         };
         if has_no_row {
             self.0 = None;

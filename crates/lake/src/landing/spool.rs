@@ -7,7 +7,7 @@ use bytes::Bytes;
 use headgate_types::{ChannelId, ReceiptId};
 use tokio::io::AsyncWriteExt;
 
-use crate::durable::{make_directory, sync_directory_of};
+use crate::durable::{make_directory, sync, sync_directory_of};
 use crate::error::Result;
 
 const EXTENSION: &str = "payload";
@@ -37,9 +37,8 @@ impl Spool {
     /// Makes the bytes and the name durable.
     pub(super) async fn sync(&mut self) -> Result<()> {
         self.file.flush().await?;
-        self.file.sync_all().await?;
-        let path = self.path.clone();
-        Ok(tokio::task::spawn_blocking(move || sync_directory_of(&path)).await??)
+        let (file, path) = (self.file.try_clone().await?.into_std().await, self.path.clone());
+        Ok(tokio::task::spawn_blocking(move || sync(&file).and_then(|()| sync_directory_of(&path))).await??)
     }
 
     /// The file stays: its row is durable.

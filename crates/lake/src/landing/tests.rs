@@ -2,7 +2,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use headgate_types::{ChannelId, Coded, FeedId, SystemClock};
+use headgate_types::{ChannelId, Coded, ErrorKind, FeedId, SystemClock};
 
 use super::*;
 use crate::Lake;
@@ -143,6 +143,20 @@ async fn a_full_landing_zone_refuses_before_the_ack_and_frees_room_again() {
     lake.landing().append(payload(ChannelId::new(), feed, vec![0; 900])).await.unwrap();
     lake.landing().free(channel, feed, landed.sequence).await.unwrap();
     lake.landing().append(payload(channel, feed, vec![0; 200])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_at_its_reserve_takes_nothing_more_and_what_landed_can_be_freed() {
+    let directory = tempfile::tempdir().unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let landed = lake(directory.path()).await.landing().append(payload(channel, feed, vec![0; 900])).await.unwrap();
+    let mut config = LakeConfig::new(directory.path());
+    config.reserve_bytes = Some(u64::MAX);
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let full = lake.landing().append(payload(channel, feed, vec![0; 200])).await.unwrap_err();
+    assert_eq!((full.kind(), full.code()), (ErrorKind::InsufficientStorage, "storage_full"));
+    assert!(full.retry_after().is_some());
+    assert_eq!(lake.landing().free(channel, feed, landed.sequence).await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

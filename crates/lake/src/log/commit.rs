@@ -133,6 +133,7 @@ impl Thread {
         let result = self.guarded(|thread| thread.write_group(&mut rest, &mut written));
         match result {
             Ok((group, now, next_sequence)) => {
+                headgate_types::reach(headgate_types::Failpoint::CommitLogged);
                 self.next_sequence = next_sequence;
                 self.reached.note(next_sequence - 1);
                 self.publish(group, now, written);
@@ -264,6 +265,7 @@ impl Thread {
             Change::Register(layout) => register(tx, &memory, *layout)?,
             Change::Truncate { element, below } => {
                 truncate(tx, &memory, element, below)?;
+                headgate_types::reach(headgate_types::Failpoint::LogTruncated);
                 sqlite::give_back(&self.connection);
             }
             Change::Raise { element, seen } => {

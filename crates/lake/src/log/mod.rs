@@ -31,6 +31,7 @@ use crate::durable::make_directory;
 use crate::error::{LakeError, Result};
 use crate::layout::{ElementLayout, extension_error};
 use crate::poison::Poison;
+use crate::reserve::Reserve;
 use crate::sqlite::Readers;
 
 /// Batches above this are encoded on the blocking pool.
@@ -49,6 +50,7 @@ pub struct Log {
     poison: Poison,
     readers: Readers,
     limit: u64,
+    reserve: Reserve,
     committer: Committer<Job>,
 }
 
@@ -79,7 +81,17 @@ impl Log {
             }
             .run();
         })?;
-        Ok(Self { lost, memory, side, poison, readers: Readers::new(&database), limit: config.log_bytes, committer })
+        let reserve = Reserve::new(directory, config.reserve_bytes);
+        Ok(Self {
+            lost,
+            memory,
+            side,
+            poison,
+            readers: Readers::new(&database),
+            limit: config.log_bytes,
+            reserve,
+            committer,
+        })
     }
 
     /// Makes an element or a new schema version of it known; nothing happens when it is.
@@ -104,6 +116,7 @@ impl Log {
     /// writer to Delta is far behind, [`LakeError::InvalidBatch`], or the disk failed; then
     /// nothing of the commit is visible.
     pub async fn append(&self, commit: NewCommit) -> Result<Appended> {
+        self.reserve.admit_commit()?;
         let element = commit.element;
         let schema = self.accept(&commit)?;
         let size = commit.batch.get_array_memory_size() + commit.side.iter().map(Vec::len).sum::<usize>();

@@ -87,6 +87,7 @@ pub fn write(connection: &mut Connection, table: &Table, delivery: &Delivery, no
             .map_err(failed)?;
     }
     tx.commit().map_err(failed)?;
+    headgate_types::reach(headgate_types::Failpoint::ApiWritten);
     Ok(delivery.to)
 }
 

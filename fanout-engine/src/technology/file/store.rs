@@ -125,17 +125,7 @@ impl Store {
     /// Adopts or forgets what was being published.
     fn recover(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut database = self.database.lock();
-        let names: Vec<(String, u64)> = database
-            .prepare("SELECT name, bytes FROM intents ORDER BY sequence")?
-            .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
-            .collect::<Result<_, _>>()?;
-        for (name, bytes) in names {
-            // The link is made only after the bytes are synced, so a visible file is complete.
-            match fs::metadata(self.directory.join("files").join(&name)) {
-                Ok(file) if file.len() == bytes => settle(&mut database, &name)?,
-                _ => drop(database.execute("DELETE FROM intents WHERE name = $1", params![name])?),
-            }
-        }
+        self.end_intents(&mut database)?;
         for left_over in fs::read_dir(self.directory.join("tmp"))? {
             fs::remove_file(left_over?.path())?;
         }
@@ -149,6 +139,27 @@ impl Store {
         }
         drop(kept);
         self.write_manifest(&database, now)
+    }
+
+    /// Adopts what was published but for its end, and forgets what was not. An intent outlives its publishing when
+    /// that fails, in a crash or on a full disk: the range must not be published again beside it.
+    fn end_intents(&self, database: &mut Connection) -> Result<(), StoreError> {
+        let names: Vec<(String, u64)> = database
+            .prepare_cached("SELECT name, bytes FROM intents ORDER BY sequence")?
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+            .collect::<Result<_, _>>()?;
+        for (name, bytes) in names {
+            // The link is made only after the bytes are synced, so a visible file is complete; that of a publishing
+            // which failed may not have been synced.
+            match fs::metadata(self.directory.join("files").join(&name)) {
+                Ok(file) if file.len() == bytes => {
+                    sync(&self.directory.join("files"))?;
+                    settle(database, &name)?;
+                }
+                _ => drop(database.execute("DELETE FROM intents WHERE name = $1", params![name])?),
+            }
+        }
+        Ok(())
     }
 
     /// The last offset of a flow that is in a visible file.
@@ -171,6 +182,7 @@ impl Store {
 
     fn publish_file(&self, file: &NewFile, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut database = self.database.lock();
+        self.end_intents(&mut database)?;
         if cursor(&database, file.flow)? >= file.to {
             return Ok(());
         }
@@ -187,6 +199,7 @@ impl Store {
         let name = format!("{}-{sequence:08}.{}", file.table, file.format.as_str());
         let temporary = self.directory.join("tmp").join(&name);
         write_synced(&temporary, &file.content)?;
+        headgate_types::reach(headgate_types::Failpoint::FileStaged);
         database.execute(
             "INSERT INTO intents VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, NULL, $12, $13)",
             params![
@@ -205,11 +218,14 @@ impl Store {
                 signed(file.to),
             ],
         )?;
+        headgate_types::reach(headgate_types::Failpoint::FileIntended);
         let files = self.directory.join("files");
         // A link fails where the name exists, a rename would replace it.
         fs::hard_link(&temporary, files.join(&name))?;
         sync(&files)?;
+        headgate_types::reach(headgate_types::Failpoint::FileVisible);
         settle(&mut database, &name)?;
+        headgate_types::reach(headgate_types::Failpoint::FileListed);
         fs::remove_file(&temporary)?;
         self.write_manifest(&database, now)
     }
@@ -378,6 +394,32 @@ mod tests {
 
     use super::*;
 
+    fn new_file(flow: FlowKey, to: u64) -> NewFile {
+        let (table, content) = ("t".to_owned(), b"{}".to_vec());
+        let (format, checksum) = (Format::Ndjson, Checksum::EMPTY);
+        NewFile { flow, to, table, format, model_version: 1, records: 1, checksum, content }
+    }
+
+    #[tokio::test]
+    async fn a_publishing_that_failed_at_its_last_step_is_not_repeated_beside_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = crate::delivery::limits::PLENTY;
+        let open =
+            async || Arc::new(Store::open(folder.path().to_owned(), &limits, DateTime::UNIX_EPOCH).await.unwrap());
+        let store = open().await;
+        let flow = FlowKey { element: ElementId::new(), lane: Lane::Live };
+        // The disk has no room for the row of the file that is visible already.
+        let fail = "CREATE TEMP TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'full'); END";
+        store.database.lock().execute_batch(fail).unwrap();
+        store.publish(new_file(flow, 1), DateTime::UNIX_EPOCH).await.unwrap_err();
+        store.database.lock().execute_batch("DROP TRIGGER full").unwrap();
+        store.publish(new_file(flow, 1), DateTime::UNIX_EPOCH).await.unwrap();
+        assert_eq!(store.list(0, 9).await.unwrap().len(), 1);
+        assert_eq!(fs::read_dir(folder.path().join("files")).unwrap().count(), 1);
+        drop(store);
+        assert_eq!(open().await.list(0, 9).await.unwrap().len(), 1);
+    }
+
     #[tokio::test]
     async fn a_file_whose_deletion_did_not_reach_the_disk_is_gone_after_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
@@ -387,10 +429,7 @@ mod tests {
         let store = open().await;
         let flow = FlowKey { element: ElementId::new(), lane: Lane::Live };
         for to in [1, 2] {
-            let (table, content) = ("t".to_owned(), b"{}".to_vec());
-            let (format, checksum) = (Format::Ndjson, Checksum::EMPTY);
-            let file = NewFile { flow, to, table, format, model_version: 1, records: 1, checksum, content };
-            store.publish(file, DateTime::UNIX_EPOCH).await.unwrap();
+            store.publish(new_file(flow, to), DateTime::UNIX_EPOCH).await.unwrap();
         }
         let files = folder.path().join("files");
         let names: Vec<String> = store.list(0, 9).await.unwrap().into_iter().map(|file| file.name).collect();

@@ -125,7 +125,8 @@ impl Ring {
             .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000)));
         let retention = Retention { bytes: limits.retention_bytes, age };
         let mut writer = Writer { database, retention, reserved: last };
-        let ends = writer.trim(Ends { floor, last, bytes }, now)?;
+        let mut ends = Ends { floor, last, bytes };
+        writer.trim(&mut ends, now)?;
         Ok(Self {
             file,
             store: Mutex::new(Store { writer: Some(writer), retention, oldest: None, used: Instant::now() }),
@@ -202,11 +203,12 @@ impl Ring {
             if store.keeps_all(before, now) {
                 return Ok(());
             }
-            let after = store.writer(&ring)?.trim(before, now)?;
+            let mut after = before;
+            let trimmed = store.writer(&ring)?.trim(&mut after, now);
             if after != before {
                 ring.ends.send_replace(after);
             }
-            Ok(())
+            trimmed
         })
         .await
     }
@@ -384,7 +386,12 @@ impl Writer {
             transaction.prepare_cached("UPDATE ring SET bytes = ?1")?.execute([int(next.bytes)])?;
         }
         transaction.commit()?;
-        Ok((to, self.trim(next, now)?))
+        headgate_types::reach(headgate_types::Failpoint::StreamAppended);
+        // The records are there, whatever becomes of older ones: the next append takes them up.
+        if let Err(error) = self.trim(&mut next, now) {
+            tracing::warn!(%error, "failed to drop what a stream need not keep; will retry");
+        }
+        Ok((to, next))
     }
 
     /// Makes sure that positions up to `last` belong to this run even after a power loss.
@@ -397,12 +404,13 @@ impl Writer {
         self.database.execute("UPDATE ring SET reserved = ?1", [int(reserved)])?;
         self.database.pragma_update(None, "synchronous", "NORMAL")?;
         self.reserved = reserved;
+        headgate_types::reach(headgate_types::Failpoint::StreamReserved);
         Ok(())
     }
 
     /// Drops the oldest records until size and age are within what the channel may keep.
-    fn trim(&mut self, ends: Ends, now: DateTime<Utc>) -> Result<Ends, rusqlite::Error> {
-        let mut next = ends;
+    /// `ends` are right even if it fails.
+    fn trim(&mut self, ends: &mut Ends, now: DateTime<Utc>) -> Result<(), rusqlite::Error> {
         if let Some(age) = self.retention.age {
             let oldest_kept = (now - age).timestamp_micros();
             let young: Option<u64> = self
@@ -410,15 +418,15 @@ impl Writer {
                 .prepare_cached(
                     "SELECT last - records FROM blocks WHERE last > ?1 AND written_at >= ?2 ORDER BY last LIMIT 1",
                 )?
-                .query_row(params![int(next.floor), oldest_kept], |row| uint(row, 0))
+                .query_row(params![int(ends.floor), oldest_kept], |row| uint(row, 0))
                 .optional()?;
-            next = self.drop_through(next, young.unwrap_or(next.last))?;
+            self.drop_through(ends, young.unwrap_or(ends.last))?;
         }
-        if self.retention.bytes > 0 && next.bytes > self.retention.bytes {
-            let surplus = next.bytes - self.retention.bytes;
-            next = self.drop_through(next, self.oldest_worth(next.floor, surplus)?)?;
+        if self.retention.bytes > 0 && ends.bytes > self.retention.bytes {
+            let surplus = ends.bytes - self.retention.bytes;
+            self.drop_through(ends, self.oldest_worth(ends.floor, surplus)?)?;
         }
-        Ok(next)
+        Ok(())
     }
 
     /// The position up to which the oldest records behind `floor` add up to `bytes` or a little more.
@@ -464,22 +472,23 @@ impl Writer {
             .query_row([int(last)], |row| Ok(ends_of(row.get_ref(0)?.as_blob()?).collect()))
     }
 
-    fn drop_through(&mut self, ends: Ends, through: u64) -> Result<Ends, rusqlite::Error> {
+    fn drop_through(&mut self, ends: &mut Ends, through: u64) -> Result<(), rusqlite::Error> {
         if through <= ends.floor {
-            return Ok(ends);
+            return Ok(());
         }
         let freed = self.bytes_through(through)? - self.bytes_through(ends.floor)?;
-        let next = Ends { floor: through, bytes: ends.bytes.saturating_sub(freed), ..ends };
+        let next = Ends { floor: through, bytes: ends.bytes.saturating_sub(freed), ..*ends };
         let transaction = self.database.transaction()?;
         let gone = transaction.prepare_cached("DELETE FROM blocks WHERE last <= ?1")?.execute([int(through)])?;
         transaction
             .prepare_cached("UPDATE ring SET floor = ?1, bytes = ?2")?
             .execute(params![int(next.floor), int(next.bytes)])?;
         transaction.commit()?;
+        *ends = next;
         if gone > 0 {
             self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
         }
-        Ok(next)
+        Ok(())
     }
 }
 

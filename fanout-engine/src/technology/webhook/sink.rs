@@ -59,6 +59,7 @@ impl WebhookSink {
     ) -> Result<(), SinkError> {
         for batch in batch::cut(rows, receiver.settings.batch_records) {
             self.poster.post(&receiver.settings.url, &receiver.name, delivery, batch).await?;
+            headgate_types::reach(headgate_types::Failpoint::WebhookAnswered);
             if let Some(last) = batch.last() {
                 self.places.reached(delivery.flow, lane, last.offset);
             }

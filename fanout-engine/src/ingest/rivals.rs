@@ -1,0 +1,113 @@
+//! Two writers of one element, as two processes would be that both think it is theirs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use headgate_lake::{BEFORE, ElementLayout, Lake, LakeConfig, LakeWriter, OP};
+use headgate_types::SystemClock;
+use headgate_types::schema::ElementKind;
+use tokio_util::sync::CancellationToken;
+
+use super::writer::Writer;
+use crate::conform::{Operation, Row, Scalar, rows_of};
+use crate::shape::testing::sensors;
+
+const WRITERS: i64 = 2;
+const COMMITS: i64 = 40;
+const KEYS: i64 = 5;
+
+/// Commit `number` of a writer: some keys written, one deleted.
+fn rows(fields: usize, writer: i64, number: i64) -> Vec<Row> {
+    (0..3)
+        .map(|row| {
+            let mut values = vec![Scalar::Null; fields];
+            values[0] = Scalar::Int((number * 3 + row + writer) % KEYS);
+            let operation = if row == 2 && number % 2 == 0 { Operation::Delete } else { Operation::Write };
+            if operation == Operation::Write {
+                values[1] = Scalar::Text(format!("writer {writer}"));
+                values[3] = Scalar::Int(number * 10 + row);
+            }
+            Row { ordinal: row as u64 + 1, operation, values, bytes: 1 }
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_of_one_element_lose_no_change_and_every_image_before_is_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = LakeConfig::new(folder.path().join("lake"));
+    // The log is rolled, merged and cut short under them.
+    (config.roll_bytes, config.compact_files, config.recent_bytes) = (1, 2, 0);
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let element = sensors(ElementKind::Entity);
+    let layout =
+        ElementLayout { element: element.id, kind: element.kind, schema_id: element.schema_id, schema: element.schema };
+    lake.register(layout.clone()).await.unwrap();
+    let stop = CancellationToken::new();
+    let rolling = tokio::spawn({
+        let (lake, stop) = (lake.clone(), stop.clone());
+        async move {
+            let writer = LakeWriter::new(lake);
+            while !stop.is_cancelled() {
+                writer.run_once(&stop).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    let fields = layout.schema.fields.len();
+    let writers = (0..WRITERS).map(|number| {
+        let file = folder.path().join(format!("{number}.db"));
+        let writer = Writer::new(lake.clone(), Arc::new(layout.clone()), file);
+        tokio::spawn(async move {
+            for commit in 0..COMMITS {
+                writer.write(&rows(fields, number, commit), Vec::new(), |_, _| Ok(Vec::new())).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    stop.cancel();
+    rolling.await.unwrap();
+
+    let mut present: HashMap<Key, Vec<Scalar>> = HashMap::new();
+    let (mut at, head) = (0, lake.log().head(layout.element));
+    let mut by_writer = HashMap::<String, i64>::new();
+    while at < head {
+        for batch in lake.read(layout.element, at, 1 << 20).await.unwrap() {
+            assert_eq!(batch.first, at + 1, "offsets are contiguous");
+            at = batch.last;
+            let after = rows_of(&layout.schema, &batch.batch).unwrap();
+            let before = batch.batch.column_by_name(BEFORE).unwrap().as_struct().clone();
+            let images = rows_of(&layout.schema, &RecordBatch::from(without_nulls(&before))).unwrap();
+            let operations = batch.batch.column_by_name(OP).unwrap().as_string::<i32>().clone();
+            for (index, row) in after.into_iter().enumerate() {
+                let key = Key(format!("{:?}", row[0]));
+                let image = before.is_valid(index).then(|| images[index].clone());
+                assert_eq!(image.as_ref(), present.get(&key), "{key:?} at {}", batch.first + index as u64);
+                match operations.value(index) {
+                    "delete" => drop(present.remove(&key)),
+                    _ => {
+                        if let Scalar::Text(writer) = &row[1] {
+                            *by_writer.entry(writer.clone()).or_default() += 1;
+                        }
+                        present.insert(key, row);
+                    }
+                }
+            }
+        }
+    }
+    assert!(head > 100 && by_writer.len() == WRITERS as usize, "{head} {by_writer:?}");
+}
+
+/// A key, comparable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key(String);
+
+/// The columns of a struct, whatever its own nulls say.
+fn without_nulls(column: &arrow::array::StructArray) -> arrow::array::StructArray {
+    let (fields, columns, _) = column.clone().into_parts();
+    arrow::array::StructArray::new(fields, columns, None)
+}
