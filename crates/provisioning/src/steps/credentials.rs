@@ -100,6 +100,8 @@ impl Worker {
         if let Admission::Key(key) = admission {
             let issued = self.parts.access.issue_access_key(tx, whose, (&key.id, &key.secret), grace).await?;
             turn.order.result.credentials.push(named(issued));
+        }
+        if !matches!(admission, Admission::Listener) {
             store::admitting(tx, whose.0, whose.1, None).await?;
         }
         Ok(())

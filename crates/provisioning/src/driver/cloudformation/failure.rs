@@ -54,6 +54,16 @@ impl Failure {
             || (self.is("ValidationError") && self.message.contains("does not exist"))
     }
 
+    /// Whether the stack is not (any more) in the status in which it was seen. CloudFormation has the
+    /// same code for this as for a request that is wrong.
+    fn is_overtaken(&self) -> bool {
+        let said = |words: &str| self.message.contains(words);
+        said("_IN_PROGRESS")
+            || said("can not be updated")
+            || said("cannot be deleted")
+            || said("No updates are to be performed")
+    }
+
     /// As what a driver answers, about `what`, for example "the stack could not be made".
     pub(super) fn about(self, what: &str) -> DriverError {
         if !self.reached {
@@ -68,7 +78,7 @@ impl Failure {
             return DriverError::retry(format!("{what}: the platform's rights in its AWS account do not suffice"));
         }
         let message = format!("{what}: {}: {}", self.code, self.message);
-        if WRONG.contains(&self.code.as_str()) {
+        if WRONG.contains(&self.code.as_str()) && !self.is_overtaken() {
             return DriverError::Permanent { code: "stack_refused", message };
         }
         DriverError::retry(message)
@@ -127,5 +137,13 @@ mod tests {
         let DriverError::Retry { after, .. } = failure("Throttling", "Rate exceeded").about("w") else { panic!() };
         assert_eq!(after, Some(SLOW_DOWN));
         assert!(failure("ValidationError", "Stack with id a does not exist").is_missing());
+        for overtaken in [
+            "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated.",
+            "Stack [a] cannot be deleted while in status UPDATE_ROLLBACK_IN_PROGRESS",
+            "No updates are to be performed.",
+        ] {
+            let error = failure("ValidationError", overtaken).about("w");
+            assert!(matches!(error, DriverError::Retry { .. }), "{overtaken}");
+        }
     }
 }

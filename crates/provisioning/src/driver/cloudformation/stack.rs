@@ -94,8 +94,9 @@ impl Stack {
 
     pub(super) fn standing(&self) -> Standing {
         match self.status {
-            StackStatus::CreateInProgress | StackStatus::RollbackInProgress => Standing::Making,
-            StackStatus::UpdateInProgress
+            StackStatus::CreateInProgress => Standing::Making,
+            StackStatus::RollbackInProgress
+            | StackStatus::UpdateInProgress
             | StackStatus::UpdateCompleteCleanupInProgress
             | StackStatus::UpdateRollbackInProgress
             | StackStatus::UpdateRollbackCompleteCleanupInProgress => Standing::Busy,
@@ -204,7 +205,7 @@ mod tests {
             ("CREATE_IN_PROGRESS", Standing::Making),
             ("CREATE_FAILED", Standing::Failed),
             ("CREATE_COMPLETE", Standing::Whole),
-            ("ROLLBACK_IN_PROGRESS", Standing::Making),
+            ("ROLLBACK_IN_PROGRESS", Standing::Busy),
             ("ROLLBACK_FAILED", Standing::Failed),
             ("ROLLBACK_COMPLETE", Standing::Failed),
             ("DELETE_IN_PROGRESS", Standing::Leaving),

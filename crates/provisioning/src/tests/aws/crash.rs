@@ -123,7 +123,7 @@ async fn go(cloud: &Cloud, way: Way, places: Vec<Failpoint>) {
 }
 
 async fn one_kill_each(ways: &[Way]) {
-    let Some(cloud) = Cloud::new().await else { return };
+    let Some(cloud) = Cloud::on_sqlite().await else { return };
     for way in ways {
         for place in places(*way) {
             go(&cloud, *way, vec![place]).await;
@@ -158,7 +158,7 @@ async fn a_worker_killed_anywhere_while_it_deletes_or_rotates_leaves_no_orphan()
 
 #[tokio::test]
 async fn orders_whose_workers_die_at_every_place_in_turn_leave_no_orphan() {
-    let Some(cloud) = Cloud::new().await else { return };
+    let Some(cloud) = Cloud::on_sqlite().await else { return };
     for way in WAYS {
         go(&cloud, way, places(way)).await;
     }
@@ -172,7 +172,7 @@ fn every_effect_of_the_driver_is_killed_at_by_some_way() {
 
 #[tokio::test]
 async fn a_worker_killed_while_answers_are_lost_leaves_no_orphan() {
-    let Some(cloud) = Cloud::new().await else { return };
+    let Some(cloud) = Cloud::on_sqlite().await else { return };
     for (service, action) in [
         ("cloudformation", "CreateStack"),
         ("iam", "CreateAccessKey"),

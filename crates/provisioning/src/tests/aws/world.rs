@@ -26,11 +26,18 @@ pub(super) struct Cloud {
 }
 
 impl Cloud {
-    /// None where there is no Python that has moto. On one database: what differs between the two is
-    /// tried with the other driver.
+    /// None where there is no Python that has moto. On PostgreSQL where there is one.
     pub(super) async fn new() -> Option<Self> {
+        Self::on(headgate_database::testing::databases().await.unwrap().pop().unwrap()).await
+    }
+
+    /// On SQLite, for tests of many orders: what differs between the databases is tried elsewhere.
+    pub(super) async fn on_sqlite() -> Option<Self> {
+        Self::on(headgate_database::testing::databases().await.unwrap().remove(0)).await
+    }
+
+    async fn on(db: TestDb) -> Option<Self> {
         let account = Account::start().await?;
-        let db = headgate_database::testing::databases().await.unwrap().remove(0);
         let world = World::new(&db).await;
         Some(Self { account, world, _db: db })
     }
