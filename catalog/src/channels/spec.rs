@@ -46,6 +46,15 @@ impl ChannelSpec {
         }
     }
 
+    /// The principal of the client's own cloud account that shall take up a role for the channel.
+    #[must_use]
+    pub fn client_principal(&self) -> Option<&str> {
+        match self {
+            Self::In(spec) => spec.client_principal.as_deref(),
+            Self::Out(spec) => spec.client_principal.as_deref(),
+        }
+    }
+
     /// Whether the selection reaches whatever is published later.
     pub(crate) fn follows(&self) -> bool {
         match self {
@@ -59,6 +68,10 @@ impl ChannelSpec {
     #[must_use]
     pub fn errors(&self) -> Vec<FieldError> {
         let mut errors: Vec<_> = self.timing().errors().into_iter().map(|error| error.under("/timing")).collect();
+        if self.client_principal().is_some_and(|principal| !is_principal(principal)) {
+            let detail = "a principal is the ARN of an IAM role or user, such as arn:aws:iam::123456789012:role/spark";
+            errors.push(FieldError::new("/client_principal", "invalid_principal", detail));
+        }
         match self {
             Self::In(spec) => errors.extend(feeds::errors(&spec.feeds)),
             Self::Out(spec) => {
@@ -86,6 +99,9 @@ pub struct InSpec {
     /// When landed payloads are conformed.
     #[serde(default)]
     pub timing: Timing,
+    /// A role or user of the owner's own cloud account that is let in without keys, by its ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_principal: Option<String>,
 }
 
 /// One feed as it is ordered: exactly one of `element` and `new_element`.
@@ -133,6 +149,21 @@ pub struct OutSpec {
     /// How much of the past it starts with.
     #[serde(default)]
     pub history: History,
+    /// A role or user of the owner's own cloud account that is let in without keys, by its ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_principal: Option<String>,
+}
+
+/// As the templates of channels take it.
+fn is_principal(arn: &str) -> bool {
+    let parts: Vec<_> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, resource] = parts[..] else { return false };
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&byte);
+    let name = resource.strip_prefix("role/").or_else(|| resource.strip_prefix("user/"));
+    partition.strip_prefix("aws").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        && account.len() == 12
+        && account.bytes().all(|byte| byte.is_ascii_digit())
+        && name.is_some_and(|name| (1..=512).contains(&name.len()) && name.bytes().all(known))
 }
 
 /// A new spec of a channel; what is absent stays.
@@ -155,4 +186,27 @@ pub struct PinnedSize {
     pub profile_revision: u32,
     /// Its limits.
     pub limits: Limits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_principal_is_a_role_or_user_of_one_account() {
+        for arn in ["arn:aws:iam::123456789012:role/spark", "arn:aws-us-gov:iam::123456789012:user/team/ann@x.org"] {
+            assert!(is_principal(arn), "{arn}");
+        }
+        for arn in [
+            "*",
+            "123456789012",
+            "arn:aws:iam::123456789012:root",
+            "arn:aws:iam::*:role/spark",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::123456789012:role/*",
+            "arn:aws:sts::123456789012:assumed-role/a/b",
+        ] {
+            assert!(!is_principal(arn), "{arn}");
+        }
+    }
 }

@@ -114,7 +114,7 @@ async fn what_is_observed_is_written_beside_what_is_desired() {
         assert_eq!((seen.observed_generation, seen.version), (1, channel.version), "{}", db.name);
 
         // As provisioning does it; each of these wakes the engine.
-        let binding = Binding { url: "file:///tmp/ch/".into(), credential: None };
+        let binding = Binding::plain("file:///tmp/ch/");
         channels::set_binding(&mut tx, tenant, id, Some(&binding), later(5)).await.unwrap();
         let wanted = Lanes { live: true, backfill: true };
         channels::set_lanes(&mut tx, tenant, id, wanted, later(6)).await.unwrap();

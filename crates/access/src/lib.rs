@@ -28,7 +28,7 @@ mod text;
 pub use access::{Access, AccessConfig};
 pub use bootstrap::is_fresh;
 pub use caller::{AdminCaller, Principal, TenantCaller};
-pub use credentials::{Credential, CredentialKind, CredentialState, Issued, Revealed, VerifiedKey};
+pub use credentials::{AccessKeys, Credential, CredentialKind, CredentialState, Issued, Revealed, VerifiedKey};
 pub use envelope::{Envelope, MasterKey};
 pub use error::AccessError;
 pub use issuer::{Jwk, Jwks, TokenResponse};

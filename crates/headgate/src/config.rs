@@ -77,6 +77,29 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_PROFILES", value_name = "FILE")]
     pub profiles: Option<PathBuf>,
 
+    /// Channel profiles whose new channels are CloudFormation stacks in an AWS account, by commas: file, queue,
+    /// stream [default: none; nothing of AWS is used then]
+    ///
+    /// Credentials are found as by every AWS program: environment, profile, role of the machine.
+    #[arg(long, env = "HEADGATE_AWS_PROFILES", value_name = "PROFILES", value_delimiter = ',')]
+    pub aws_profiles: Option<Vec<String>>,
+
+    /// Name of this installation in tags of its stacks; two in one account need two names [default: headgate]
+    #[arg(long, env = "HEADGATE_AWS_INSTALLATION", value_name = "NAME")]
+    pub aws_installation: Option<String>,
+
+    /// ARN of the role that Headgate runs under; it alone may take up the roles of channels
+    #[arg(long, env = "HEADGATE_AWS_PLATFORM_ROLE", value_name = "ARN")]
+    pub aws_platform_role: Option<String>,
+
+    /// Region of the stacks [default: AWS_REGION, or as the AWS profile says]
+    #[arg(long, env = "HEADGATE_AWS_REGION", value_name = "REGION")]
+    pub aws_region: Option<String>,
+
+    /// Where AWS is reached, in place of its public endpoints [default: AWS_ENDPOINT_URL]
+    #[arg(long, env = "HEADGATE_AWS_ENDPOINT_URL", value_name = "URL")]
+    pub aws_endpoint_url: Option<String>,
+
     /// How long an access token is good, in seconds [default: 3600]
     #[arg(long, env = "HEADGATE_TOKEN_SECONDS", value_name = "N")]
     pub token_seconds: Option<u32>,
@@ -148,6 +171,8 @@ pub struct Config {
     pub outbound_allow: Vec<ipnet::IpNet>,
     /// See [`Settings::profiles`].
     pub profiles: Option<PathBuf>,
+    /// The AWS account that holds channels of some profiles; `None`: nothing of AWS is used.
+    pub aws: Option<Aws>,
     /// See [`Settings::token_seconds`].
     pub token_seconds: u32,
     /// See [`Settings::usage_span`].
@@ -158,6 +183,21 @@ pub struct Config {
     pub lake_compact_files: Option<usize>,
     /// See [`Settings::lake_checkpoint_every`].
     pub lake_checkpoint_every: Option<u64>,
+}
+
+/// The AWS account that holds channels.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// See [`Settings::aws_profiles`].
+    pub profiles: Vec<String>,
+    /// See [`Settings::aws_installation`].
+    pub installation: String,
+    /// See [`Settings::aws_platform_role`].
+    pub platform_role: String,
+    /// See [`Settings::aws_region`].
+    pub region: Option<String>,
+    /// See [`Settings::aws_endpoint_url`].
+    pub endpoint_url: Option<String>,
 }
 
 macro_rules! overlay {
@@ -177,14 +217,16 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
-            tls_cert tls_key insecure_http outbound_allow profiles token_seconds usage_span lake_roll_bytes
-            lake_compact_files lake_checkpoint_every log_json)
+            tls_cert tls_key insecure_http outbound_allow profiles aws_profiles aws_installation aws_platform_role
+            aws_region aws_endpoint_url token_seconds usage_span lake_roll_bytes lake_compact_files
+            lake_checkpoint_every log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
     pub fn resolve(self) -> Result<Config> {
         let address =
             |chosen: Option<SocketAddr>, port| chosen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+        let aws = self.aws()?;
         let config = Config {
             data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from("headgate-data")),
             database_url: self.database_url,
@@ -198,6 +240,7 @@ impl Settings {
             tls: self.tls_cert.zip(self.tls_key),
             outbound_allow: self.outbound_allow.unwrap_or_default(),
             profiles: self.profiles,
+            aws,
             token_seconds: self.token_seconds.unwrap_or(3_600),
             usage_span: self.usage_span.as_deref().map_or(Ok(USAGE_SPAN), usage_span)?,
             lake_roll_bytes: self.lake_roll_bytes,
@@ -240,6 +283,32 @@ impl Settings {
             bail!("roles in several processes need a database that they can share: give --database-url");
         }
         Ok(config)
+    }
+}
+
+impl Settings {
+    fn aws(&self) -> Result<Option<Aws>> {
+        let profiles = self.aws_profiles.clone().filter(|profiles| !profiles.is_empty());
+        let Some(profiles) = profiles else {
+            if self.aws_platform_role.is_some() || self.aws_installation.is_some() {
+                bail!("nothing is held by AWS: name the channel profiles with --aws-profiles");
+            }
+            return Ok(None);
+        };
+        let known = headgate_provisioning::driver::cloudformation::PROFILES;
+        if let Some(unknown) = profiles.iter().find(|profile| !known.contains(&profile.as_str())) {
+            bail!("--aws-profiles {unknown}: there are templates for {}", known.join(", "));
+        }
+        let Some(platform_role) = self.aws_platform_role.clone() else {
+            bail!("--aws-profiles needs --aws-platform-role: the role that Headgate runs under in its AWS account");
+        };
+        Ok(Some(Aws {
+            profiles,
+            installation: self.aws_installation.clone().unwrap_or_else(|| "headgate".to_owned()),
+            platform_role,
+            region: self.aws_region.clone(),
+            endpoint_url: self.aws_endpoint_url.clone(),
+        }))
     }
 }
 
@@ -293,6 +362,19 @@ mod tests {
         assert_eq!(span("90s").unwrap().usage_span, Duration::from_secs(90));
         assert!(span("7m").is_err(), "an hour is no multiple of it");
         assert!(span("2h").is_err());
+    }
+
+    #[test]
+    fn aws_is_used_only_when_a_profile_is_named_and_with_a_role() {
+        assert!(Settings::default().resolve().unwrap().aws.is_none());
+        let role = || Some("arn:aws:iam::123456789012:role/headgate".to_owned());
+        let lone = Settings { aws_platform_role: role(), ..Settings::default() };
+        assert!(lone.clone().resolve().unwrap_err().to_string().contains("--aws-profiles"));
+        let named = |profile: &str| Settings { aws_profiles: Some(vec![profile.to_owned()]), ..Settings::default() };
+        assert!(named("file").resolve().unwrap_err().to_string().contains("--aws-platform-role"));
+        assert!(named("api").resolve().unwrap_err().to_string().contains("file, queue, stream"));
+        let aws = Settings { aws_platform_role: role(), ..named("file") }.resolve().unwrap().aws.unwrap();
+        assert_eq!((aws.installation.as_str(), aws.region), ("headgate", None));
     }
 
     #[test]

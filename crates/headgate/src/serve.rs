@@ -17,7 +17,9 @@ use headgate_fanout_engine::listener::{self, Listener};
 use headgate_fanout_engine::{Engine, EngineConfig, EngineDeps, internal};
 use headgate_lake::{Lake, LakeConfig, LakeWriter};
 use headgate_provisioning::worker::{Worker, WorkerConfig, WorkerParts};
-use headgate_provisioning::{ChannelHours, EmbeddedDriver, Profiles, Sweep};
+use headgate_provisioning::{
+    ChannelHours, CloudFormationDriver, CloudFormationSettings, Drivers, EmbeddedDriver, Profiles, Sweep,
+};
 use headgate_types::{SharedClock, SystemClock};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinSet;
@@ -100,6 +102,19 @@ pub async fn access(
 pub fn asyncapi() -> serde_json::Value {
     let events = [headgate_provisioning::events(), headgate_fanout_engine::events(), headgate_events::events()];
     headgate_events::asyncapi(&events.concat())
+}
+
+/// What makes the resources of channels. Without a setting for AWS nothing of it is begun.
+async fn drivers(config: &Config, directory: &Directory) -> Result<Drivers> {
+    let drivers = Drivers::only(Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?));
+    let Some(aws) = &config.aws else { return Ok(drivers) };
+    let settings = CloudFormationSettings {
+        region: aws.region.clone(),
+        endpoint_url: aws.endpoint_url.clone(),
+        ..CloudFormationSettings::new(&aws.installation, &aws.platform_role)
+    };
+    let cloud = CloudFormationDriver::open(settings).await.context("failed to set up the AWS account")?;
+    Ok(drivers.and(aws.profiles.clone(), Arc::new(cloud)))
 }
 
 /// Raises the soft limit of open files to the hard one: every channel keeps a few open, and the
@@ -248,7 +263,7 @@ pub async fn start(config: Config) -> Result<Running> {
             access: access.clone(),
             events: events.clone(),
             engine,
-            driver: Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?),
+            drivers: drivers(&config, &directory).await?,
             profiles: Arc::clone(&profiles),
             signal: orders.clone(),
             config: WorkerConfig::new(format!("worker-{}", directory.node()), public_data.clone()),

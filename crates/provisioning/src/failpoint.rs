@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::driver::embedded::Effect;
+use crate::driver::{cloudformation, embedded};
 use crate::orders::{Phase, StepName};
 
 /// When, within the turn of a step.
@@ -30,7 +30,9 @@ pub enum Failpoint {
     /// Around a step.
     Step(Phase, StepName, Moment),
     /// After one side effect of the embedded driver.
-    Effect(Effect),
+    Effect(embedded::Effect),
+    /// After one side effect of the CloudFormation driver.
+    Stack(cloudformation::Effect),
 }
 
 impl Failpoint {
@@ -42,7 +44,8 @@ impl Failpoint {
                 .iter()
                 .flat_map(move |step| Moment::ALL.into_iter().map(move |moment| Self::Step(phase, *step, moment)))
         });
-        steps.chain(Effect::ALL.iter().map(|effect| Self::Effect(*effect)))
+        let made = embedded::Effect::ALL.iter().map(|effect| Self::Effect(*effect));
+        steps.chain(made).chain(cloudformation::Effect::ALL.iter().map(|effect| Self::Stack(*effect)))
     }
 }
 

@@ -26,9 +26,10 @@ mod tests;
 pub mod worker;
 
 pub use announce::events;
+pub use driver::cloudformation::{CloudFormationDriver, CloudFormationSettings};
 pub use driver::embedded::EmbeddedDriver;
-pub use driver::{Driver, DriverError};
-pub use endpoint::{ChannelEndpoint, ChannelStream};
+pub use driver::{Driver, DriverError, Drivers};
+pub use endpoint::{ChannelEndpoint, ChannelStream, CloudEndpoint};
 pub use error::OrderError;
 pub use hours::ChannelHours;
 pub use profiles::Profiles;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -141,4 +142,51 @@ pub struct Binding {
     /// The platform's own credential for the resource, where it needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<crate::id::CredentialId>,
+    /// How the platform, and the client, get at a resource that a cloud holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<CloudBinding>,
+}
+
+impl Binding {
+    /// A resource that is open to the platform as it is.
+    #[must_use]
+    pub fn plain(url: impl Into<String>) -> Self {
+        Self { url: url.into(), credential: None, cloud: None }
+    }
+}
+
+/// How a resource that a cloud holds is got at. The binding's URL says what it is:
+/// `s3://<bucket>`, `sqs://<region>/<account>/<queue>`, `kinesis://<region>/<stream>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudBinding {
+    /// The region it is in.
+    pub region: String,
+    /// The role that the platform takes up for this channel alone.
+    pub role: String,
+    /// What the platform names when it takes up `role`.
+    pub external_id: String,
+    /// Further addresses of the same kind as the URL: `notifications` announces new objects,
+    /// `dead_letters` holds what nobody could use.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub further: IndexMap<String, String>,
+    /// Who the client is.
+    pub client: CloudClient,
+}
+
+/// Who the client of a channel is to the cloud that holds its resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CloudClient {
+    /// A user of the platform's account, with access keys.
+    User {
+        /// Its name.
+        name: String,
+    },
+    /// A principal of the client's own account, which takes up a role.
+    Role {
+        /// The role.
+        role: String,
+        /// What it names when it takes it up.
+        external_id: String,
+    },
 }

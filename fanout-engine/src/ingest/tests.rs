@@ -78,7 +78,7 @@ impl Bench {
         let (events, entity) = (made[0], made[1]);
         let of =
             |name: &str, element| FeedSpec { name: name.to_owned(), element: Some(element), ..FeedSpec::default() };
-        let spec = InSpec { feeds: vec![of("events", events), of("entity", entity)], timing };
+        let spec = InSpec { feeds: vec![of("events", events), of("entity", entity)], timing, ..InSpec::default() };
         let new = NewChannel {
             id: channel,
             tenant,
@@ -93,7 +93,7 @@ impl Bench {
             let new = NewFeed { tenant, channel, name: name.to_owned(), element, input_model };
             feeds::insert(&mut tx, &new, now).await.unwrap();
         }
-        let binding = Binding { url: "http://127.0.0.1/".to_owned(), credential: None };
+        let binding = Binding::plain("http://127.0.0.1/");
         channels::set_binding(&mut tx, tenant, channel, Some(&binding), now).await.unwrap();
         channels::set_lanes(&mut tx, tenant, channel, Lanes { live: true, backfill: false }, now).await.unwrap();
         tx.commit().await.unwrap();

@@ -157,7 +157,7 @@ impl Bench {
         let mut tx = self.db.control.tenant(self.tenant).await.unwrap();
         let directory = self.directory.path().join("channel");
         std::fs::create_dir_all(&directory).unwrap();
-        let binding = Binding { url: url::Url::from_directory_path(&directory).unwrap().into(), credential: None };
+        let binding = Binding::plain(url::Url::from_directory_path(&directory).unwrap());
         let now = self.clock.now();
         channels::set_binding(&mut tx, self.tenant, self.channel, Some(&binding), now).await.unwrap();
         let lanes = Lanes { live: true, backfill: true };

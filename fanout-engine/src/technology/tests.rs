@@ -59,7 +59,7 @@ fn open_channel(element: &Element, directory: &Path, options: IndexMap<String, V
         tenant: TenantId::new(),
         channel: ChannelId::new(),
         name: "channel".to_owned(),
-        binding: Binding { url: url::Url::from_directory_path(directory).unwrap().into(), credential: None },
+        binding: Binding::plain(url::Url::from_directory_path(directory).unwrap()),
         elements: vec![output],
         limits: PLENTY,
         public_url: "http://127.0.0.1:7081/v1/out/x".to_owned(),

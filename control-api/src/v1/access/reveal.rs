@@ -23,7 +23,10 @@ pub(crate) struct RevealedView {
     channel: ChannelId,
     /// What it is for.
     kind: CredentialKind,
-    /// The channel key or signing secret. Keep it: it cannot be shown again.
+    /// The public name of an access key; absent for other kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
+    /// The channel key, signing secret or secret access key. Keep it: it cannot be shown again.
     #[schema(format = Password)]
     secret: String,
 }
@@ -45,6 +48,7 @@ pub(crate) async fn reveal(
         credential: revealed.credential,
         channel: revealed.channel,
         kind: revealed.kind,
+        key_id: revealed.key_id,
         secret: revealed.secret.expose_secret().to_owned(),
     };
     Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(view)).into_response())

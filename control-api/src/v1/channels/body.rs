@@ -41,6 +41,10 @@ pub(crate) struct CreateDataOut {
     /// How much of the past it starts with.
     #[serde(default)]
     pub history: History,
+    /// A role or user of your own cloud account that is let in without keys, by its ARN; only for
+    /// profiles whose channels are held by a cloud.
+    #[serde(default)]
+    pub client_principal: Option<String>,
     /// Run every check, quote the price and show a preview; change nothing.
     #[serde(default)]
     pub validate_only: bool,
@@ -55,6 +59,7 @@ impl CreateDataOut {
             timing: self.timing.clone(),
             quota: self.quota.clone(),
             history: self.history,
+            client_principal: self.client_principal.clone(),
         })
     }
 }
@@ -76,6 +81,10 @@ pub(crate) struct CreateDataIn {
     /// When landed payloads are conformed.
     #[serde(default)]
     pub timing: Timing,
+    /// A role or user of your own cloud account that is let in without keys, by its ARN; only for
+    /// profiles whose channels are held by a cloud.
+    #[serde(default)]
+    pub client_principal: Option<String>,
     /// Run every check and quote the price; change nothing.
     #[serde(default)]
     pub validate_only: bool,

@@ -142,7 +142,7 @@ async fn check(state: &ApiState, caller: &TenantCaller, order: &CreateDataIn) ->
             Err(wrong) => errors.extend(wrong.into_iter().map(|error| error.under(&at))),
         }
     }
-    let spec = InSpec { feeds, timing: order.timing.clone() };
+    let spec = InSpec { feeds, timing: order.timing.clone(), client_principal: order.client_principal.clone() };
     if errors.is_empty() {
         errors.extend(ChannelSpec::In(spec.clone()).errors());
     }

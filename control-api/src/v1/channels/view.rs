@@ -88,11 +88,12 @@ impl ChannelView {
     /// The channel with its conditions and addresses.
     pub(crate) async fn full(state: &ApiState, tx: &mut Tx, channel: Channel) -> Result<Self, CatalogError> {
         let (tenant, id, direction) = (channel.tenant, channel.id, channel.direction);
-        let bound = channel.binding.is_some();
+        let binding = channel.binding.clone();
         let mut view = Self::from(channel);
         view.status.conditions = channels::conditions(tx, tenant, id).await?;
-        if bound {
-            view.status.endpoint = Some(ChannelEndpoint::of(tx, &state.config.data_url, tenant, id, direction).await?);
+        if let Some(binding) = binding {
+            let data_url = &state.config.data_url;
+            view.status.endpoint = Some(ChannelEndpoint::of(tx, data_url, tenant, id, direction, &binding).await?);
         }
         Ok(view)
     }

@@ -4,6 +4,7 @@
 //! signs with it. Between issuing and revealing, the claim holds the secret sealed; revealing
 //! erases it there. A claim is an identifier, not a secret: only its tenant can redeem it.
 
+mod access_keys;
 mod reveal;
 mod store;
 mod verify;
@@ -22,6 +23,7 @@ use crate::access::Access;
 use crate::error::AccessError;
 use crate::text::{new_secret, random, secret_hash};
 
+pub use access_keys::AccessKeys;
 pub use reveal::Revealed;
 pub(crate) use store::KeyRow;
 pub use verify::VerifiedKey;
@@ -34,6 +36,8 @@ pub enum CredentialKind {
     ChannelKey,
     /// Signs what the platform sends: `whsec_<base64>` (Standard Webhooks 1.0).
     SigningSecret,
+    /// Made by the cloud that holds the channel's resource; the client presents it there.
+    AccessKey,
 }
 
 impl CredentialKind {
@@ -43,6 +47,7 @@ impl CredentialKind {
         match self {
             Self::ChannelKey => "channel_key",
             Self::SigningSecret => "signing_secret",
+            Self::AccessKey => "access_key",
         }
     }
 }
@@ -60,6 +65,7 @@ impl FromStr for CredentialKind {
         match text {
             "channel_key" => Ok(Self::ChannelKey),
             "signing_secret" => Ok(Self::SigningSecret),
+            "access_key" => Ok(Self::AccessKey),
             _ => Err(AccessError::Sealed("its kind is unknown to this version")),
         }
     }
@@ -90,6 +96,9 @@ pub struct Credential {
     pub kind: CredentialKind,
     /// Counts rotations, from 1.
     pub version: i64,
+    /// The public name that a cloud gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// Where it is in its life.
     pub state: CredentialState,
     /// When it was issued.
@@ -142,21 +151,34 @@ impl Access {
         channel: ChannelId,
         kind: CredentialKind,
     ) -> Result<Issued, AccessError> {
-        let now = self.0.clock.now();
-        let version = store::last_version(tx, tenant, channel, kind).await? + 1;
         let id = CredentialId::new();
         let secret = match kind {
             CredentialKind::ChannelKey => new_secret(&format!("hgk_{}_", id.uuid().simple())),
             CredentialKind::SigningSecret => new_signing_secret(),
+            CredentialKind::AccessKey => return Err(AccessError::Sealed("a cloud makes its own keys")),
         };
+        self.keep_credential(tx, (tenant, channel, id), kind, None, &secret).await
+    }
+
+    /// Keeps what has to be kept of a secret, and the claim that reveals it.
+    async fn keep_credential(
+        &self,
+        tx: &mut Tx,
+        (tenant, channel, id): (TenantId, ChannelId, CredentialId),
+        kind: CredentialKind,
+        key_id: Option<&str>,
+        secret: &SecretString,
+    ) -> Result<Issued, AccessError> {
+        let now = self.0.clock.now();
+        let version = store::last_version(tx, tenant, channel, kind).await? + 1;
         let plain = secret.expose_secret().as_bytes();
         let sealed = match kind {
-            CredentialKind::ChannelKey => None,
+            CredentialKind::ChannelKey | CredentialKind::AccessKey => None,
             CredentialKind::SigningSecret => {
                 Some(self.0.envelope.seal(&credential_place(tenant, channel, id, version), plain)?)
             }
         };
-        let new = store::NewRow { tenant, id, channel, kind, version, hash: secret_hash(&secret), sealed };
+        let new = store::NewRow { tenant, id, channel, kind, version, hash: secret_hash(secret), sealed, key_id };
         store::insert(tx, &new, now).await?;
         let claim = ClaimId::new();
         let claim_expires_at = now + self.0.config.claim_lifetime;

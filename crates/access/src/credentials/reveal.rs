@@ -20,7 +20,9 @@ pub struct Revealed {
     pub channel: ChannelId,
     /// What it is for.
     pub kind: CredentialKind,
-    /// The channel key or the signing secret.
+    /// The public name of an access key.
+    pub key_id: Option<String>,
+    /// The channel key, the signing secret or the secret of the access key.
     pub secret: SecretString,
 }
 
@@ -69,6 +71,7 @@ impl Access {
         if !store::use_claim(tx, caller.tenant, claim, &caller.actor(), now).await? {
             return Err(AccessError::ClaimUsed);
         }
-        Ok(Revealed { credential, channel: kept.channel_id.into(), kind: kept.kind.parse()?, secret: text(&plain)? })
+        let (channel, kind) = (kept.channel_id.into(), kept.kind.parse()?);
+        Ok(Revealed { credential, channel, kind, key_id: kept.key_id, secret: text(&plain)? })
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Row {
     pub(super) created_at: DateTime<Utc>,
     pub(super) expires_at: Option<DateTime<Utc>>,
     pub(super) revoked_at: Option<DateTime<Utc>>,
+    pub(super) key_id: Option<String>,
 }
 
 impl Row {
@@ -39,6 +40,7 @@ impl Row {
             channel: self.channel_id.into(),
             kind: self.kind.parse()?,
             version: self.version,
+            key_id: self.key_id,
             state,
             created_at: self.created_at,
             expires_at: self.expires_at,
@@ -47,10 +49,11 @@ impl Row {
     }
 }
 
-const SELECT: &str = "SELECT tenant_id, id, channel_id, kind, version, sealed, created_at, expires_at, revoked_at
+const SELECT: &str =
+    "SELECT tenant_id, id, channel_id, kind, version, sealed, created_at, expires_at, revoked_at, key_id
                       FROM credentials";
 
-pub(super) struct NewRow {
+pub(super) struct NewRow<'a> {
     pub(super) tenant: TenantId,
     pub(super) id: CredentialId,
     pub(super) channel: ChannelId,
@@ -58,13 +61,24 @@ pub(super) struct NewRow {
     pub(super) version: i64,
     pub(super) hash: [u8; 32],
     pub(super) sealed: Option<Vec<u8>>,
+    pub(super) key_id: Option<&'a str>,
 }
 
-pub(super) async fn insert(tx: &mut Tx, new: &NewRow, now: DateTime<Utc>) -> Result<(), DbError> {
+pub(super) async fn insert(tx: &mut Tx, new: &NewRow<'_>, now: DateTime<Utc>) -> Result<(), DbError> {
     tx.execute(
-        "INSERT INTO credentials (tenant_id, id, channel_id, kind, version, secret_hash, sealed, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        args![new.tenant, new.id, new.channel, new.kind.as_str(), new.version, &new.hash[..], new.sealed.clone(), now],
+        "INSERT INTO credentials (tenant_id, id, channel_id, kind, version, secret_hash, sealed, created_at, key_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        args![
+            new.tenant,
+            new.id,
+            new.channel,
+            new.kind.as_str(),
+            new.version,
+            &new.hash[..],
+            new.sealed.clone(),
+            now,
+            new.key_id
+        ],
     )
     .await?;
     Ok(())
@@ -245,5 +259,36 @@ pub(super) async fn use_claim(
 
 pub(super) async fn expire_claim(tx: &mut Tx, tenant: TenantId, id: ClaimId) -> Result<(), DbError> {
     tx.execute("UPDATE claims SET sealed = NULL WHERE tenant_id = $1 AND id = $2", args![tenant, id]).await?;
+    Ok(())
+}
+
+/// Access keys of a channel that nobody withdrew, also those whose grace period is over: the cloud
+/// knows nothing of that until it is told.
+pub(super) async fn access_keys(tx: &mut Tx, tenant: TenantId, channel: ChannelId) -> Result<Vec<Row>, DbError> {
+    let sql = format!(
+        "{SELECT} WHERE tenant_id = $1 AND channel_id = $2 AND kind = 'access_key' AND revoked_at IS NULL
+         ORDER BY version DESC"
+    );
+    tx.fetch_all_built(sql, args![tenant, channel]).await
+}
+
+/// Channels with access keys whose grace period is over, across tenants.
+pub(super) async fn overdue(tx: &mut Tx, now: DateTime<Utc>, limit: u32) -> Result<Vec<(Uuid, Uuid)>, DbError> {
+    tx.fetch_all(
+        "SELECT DISTINCT tenant_id, channel_id FROM credentials
+         WHERE kind = 'access_key' AND revoked_at IS NULL AND expires_at <= $1 LIMIT $2",
+        args![now, limit],
+    )
+    .await
+}
+
+/// Marks access keys as withdrawn whose grace period was over at a time.
+pub(super) async fn ended(tx: &mut Tx, tenant: TenantId, channel: ChannelId, at: DateTime<Utc>) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE credentials SET revoked_at = $3 WHERE tenant_id = $1 AND channel_id = $2 AND kind = 'access_key'
+         AND revoked_at IS NULL AND expires_at <= $3",
+        args![tenant, channel, at],
+    )
+    .await?;
     Ok(())
 }

@@ -11,11 +11,12 @@ use super::{Driver, DriverError, Ensured, Observed, Released, ResourceSpec};
 /// How often a pending answer is asked again before the suite gives up.
 const PATIENCE: usize = 10_000;
 
-/// Runs the suite. The driver must be empty, and is empty again afterwards.
+/// Runs the suite over one profile. The driver must be empty, and is empty again afterwards.
 ///
 /// # Errors
 /// Names the first promise that does not hold.
-pub async fn check(driver: &dyn Driver) -> Result<(), String> {
+pub async fn check(driver: &dyn Driver, direction: Direction, profile: &str) -> Result<(), String> {
+    let sample = || ResourceSpec { direction, profile: profile.to_owned(), ..sample() };
     let mut spec = sample();
     let other = sample();
     let (tenant, channel) = (spec.tenant, spec.channel);
@@ -64,6 +65,7 @@ pub fn sample() -> ResourceSpec {
         tenant: TenantId::new(),
         channel: ChannelId::new(),
         order: OrderId::new(),
+        attempt: 0,
         direction: Direction::Out,
         profile: "api".to_owned(),
         size: "S".to_owned(),
@@ -78,6 +80,7 @@ pub fn sample() -> ResourceSpec {
             payload_bytes: 1_000,
         },
         parameters: indexmap::IndexMap::new(),
+        client_principal: None,
     }
 }
 

@@ -4,6 +4,8 @@
 //! `release` are idempotent, never wait for a cloud, and can be repeated after a crash at any
 //! point. There is no separate undo: undoing is `release`.
 
+mod choice;
+pub mod cloudformation;
 pub mod conformance;
 pub mod embedded;
 
@@ -15,9 +17,12 @@ use headgate_types::channel::{Binding, Direction};
 use headgate_types::limits::Limits;
 use headgate_types::{ChannelId, OrderId, TenantId};
 use indexmap::IndexMap;
+use secrecy::SecretString;
 use serde_json::Value;
 
+pub use self::choice::Drivers;
 use crate::failpoint::Killed;
+use crate::orders::Progress;
 
 /// The resource a channel shall have.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +33,9 @@ pub struct ResourceSpec {
     pub channel: ChannelId,
     /// The order on whose behalf this is done; for tags and as request token.
     pub order: OrderId,
+    /// Failed attempts of the order's step so far: what is asked again after a failure is another
+    /// request, what is asked again after a crash is the same one.
+    pub attempt: u32,
     /// Which way data moves.
     pub direction: Direction,
     /// Key of the channel profile.
@@ -40,6 +48,9 @@ pub struct ResourceSpec {
     pub limits: Limits,
     /// Parameters of the template.
     pub parameters: IndexMap<String, Value>,
+    /// A principal of the client's own cloud account that takes up a role for the channel, in place
+    /// of keys. Only for drivers that take one ([`Driver::admits_clients`]).
+    pub client_principal: Option<String>,
 }
 
 /// How far a resource is.
@@ -53,6 +64,8 @@ pub enum Ensured {
         after: Duration,
         /// What is going on, for the order's step.
         message: String,
+        /// How far it is, where that can be counted.
+        progress: Option<Progress>,
     },
 }
 
@@ -67,7 +80,29 @@ pub enum Released {
         after: Duration,
         /// What is going on, for the order's step.
         message: String,
+        /// How far it is, where that can be counted.
+        progress: Option<Progress>,
     },
+}
+
+/// Who lets clients in to a channel's resource.
+#[derive(Debug)]
+pub enum Admission {
+    /// The data listener, by keys of the platform's own.
+    Listener,
+    /// The resource itself, by this new key.
+    Key(AccessKey),
+    /// The resource itself, by a role that the client takes up: there is no secret.
+    Role,
+}
+
+/// A key of a cloud, made for one channel.
+#[derive(Debug, Clone)]
+pub struct AccessKey {
+    /// Its public name.
+    pub id: String,
+    /// Shown once by the cloud, and once to the owner.
+    pub secret: SecretString,
 }
 
 /// What is there now.
@@ -118,6 +153,12 @@ pub trait Driver: Debug + Send + Sync {
     /// The driver's name in the `resources` table: `embedded`, `servers`, `cloudformation`.
     fn name(&self) -> &'static str;
 
+    /// Whether the resource itself lets clients in, by keys or roles of a cloud, and not the data
+    /// listener.
+    fn admits_clients(&self) -> bool {
+        false
+    }
+
     /// Makes the resource, or changes it to what is desired.
     async fn ensure(&self, spec: &ResourceSpec) -> Result<Ensured, DriverError>;
 
@@ -130,4 +171,23 @@ pub trait Driver: Debug + Send + Sync {
     /// Every channel of which something is there, whole or in part; the sweep compares it with the
     /// catalog.
     async fn list(&self) -> Result<Vec<ChannelId>, DriverError>;
+
+    /// Lets the client in: makes a key beside those in `keep` and ends every other. After a crash,
+    /// or an answer that was lost, the key that nobody knows of is among the others.
+    async fn admit(&self, tenant: TenantId, channel: ChannelId, keep: &[String]) -> Result<Admission, DriverError> {
+        let _ = (tenant, channel, keep);
+        Ok(Admission::Listener)
+    }
+
+    /// Ends every key that is not in `keep`.
+    async fn end_keys(&self, tenant: TenantId, channel: ChannelId, keep: &[String]) -> Result<(), DriverError> {
+        let _ = (tenant, channel, keep);
+        Ok(())
+    }
+
+    /// Nobody of the client's gets in any more, by key or by role; for good.
+    async fn expel(&self, tenant: TenantId, channel: ChannelId) -> Result<(), DriverError> {
+        let _ = (tenant, channel);
+        Ok(())
+    }
 }

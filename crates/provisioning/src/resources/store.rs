@@ -76,6 +76,17 @@ pub(crate) async fn set(
     .map(drop)
 }
 
+/// The driver that made a channel's resource, or was asked to; None when there is no resource.
+pub(crate) async fn driver(tx: &mut Tx, tenant: TenantId, channel: ChannelId) -> Result<Option<String>, DbError> {
+    let found: Option<(String,)> = tx
+        .fetch_optional(
+            "SELECT driver FROM resources WHERE tenant_id = $1 AND channel_id = $2 AND state <> 'GONE'",
+            args![tenant, channel],
+        )
+        .await?;
+    Ok(found.map(|(driver,)| driver))
+}
+
 /// What could not be removed and is due for another try.
 pub(crate) async fn left_over(tx: &mut Tx, now: DateTime<Utc>, limit: u32) -> Result<Vec<ResourceRow>, DbError> {
     tx.fetch_all(
@@ -112,4 +123,29 @@ pub(crate) async fn failed_again(
     )
     .await
     .map(drop)
+}
+
+/// Notes that a key may be made at a cloud, or that what was made there is in the tables.
+pub(crate) async fn admitting(
+    tx: &mut Tx,
+    tenant: TenantId,
+    channel: ChannelId,
+    since: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE resources SET admitting_since = $3 WHERE tenant_id = $1 AND channel_id = $2",
+        args![tenant, channel, since],
+    )
+    .await
+    .map(drop)
+}
+
+/// Channels of which a cloud may hold a key that no table knows, unless an order is at it now.
+pub(crate) async fn unsettled(tx: &mut Tx, limit: u32) -> Result<Vec<ResourceRow>, DbError> {
+    tx.fetch_all(
+        "SELECT tenant_id, channel_id, attempts FROM resources
+         WHERE admitting_since IS NOT NULL AND state <> 'GONE' ORDER BY admitting_since LIMIT $1",
+        args![limit],
+    )
+    .await
 }

@@ -1,6 +1,7 @@
 //! Removes what is left over: resources that a driver could not remove in an order's time, and
 //! things of a driver that no open channel has.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use headgate_catalog::CatalogError;
@@ -11,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ResourceState, store};
 use crate::announce;
-use crate::driver::Released;
+use crate::driver::{Driver, DriverError, Released};
 use crate::error::OrderError;
 use crate::orders;
+use crate::worker::lease::Lease;
 use crate::worker::turn::delta;
 use crate::worker::{Worker, WorkerError, lease};
 
@@ -64,27 +66,55 @@ impl Sweep {
         };
         let mut removed = 0;
         for row in due {
-            removed += usize::from(self.release(row.tenant_id.into(), row.channel_id.into(), row.attempts).await?);
+            let (tenant, channel) = (row.tenant_id.into(), row.channel_id.into());
+            removed += usize::from(self.release(tenant, channel, row.attempts, None).await?);
         }
-        removed += self.remove_orphans().await?;
+        for driver in parts.drivers.all() {
+            removed += self.remove_orphans(driver.as_ref()).await?;
+        }
+        if parts.drivers.all().any(|driver| driver.admits_clients()) {
+            self.settle_keys().await?;
+        }
         self.worker.refresh_selections().await?;
         Ok(removed)
     }
 
-    async fn release(&self, tenant: TenantId, channel: ChannelId, attempts: i64) -> Result<bool, WorkerError> {
+    /// The lease of a channel, and its driver by the name in its row; None while an order works on the
+    /// channel, or when no driver of this process made its resource.
+    async fn hold(&self, tenant: TenantId, channel: ChannelId) -> Result<Option<(Lease, Option<String>)>, WorkerError> {
         let parts = &self.worker.parts;
         let owner = format!("{}/sweep", parts.config.name);
         let mut tx = parts.control.platform().await?;
         tx.act_for(tenant).await?;
         let now = parts.clock.now();
         let until = now + delta(parts.config.act_deadline + parts.config.lease);
-        // A delete order that works on the channel does the same; it goes first.
         let Some(lease) = lease::take(&mut tx, (tenant, channel), &owner, now, until).await? else {
-            return Ok(false);
+            return Ok(None);
         };
+        let driver = store::driver(&mut tx, tenant, channel).await?;
         tx.commit().await?;
+        Ok(Some((lease, driver)))
+    }
 
-        let release = tokio::time::timeout(parts.config.act_deadline, parts.driver.release(tenant, channel));
+    /// Releases by the driver that the resource's row names, or by the one that found it.
+    async fn release(
+        &self,
+        tenant: TenantId,
+        channel: ChannelId,
+        attempts: i64,
+        found_by: Option<&dyn Driver>,
+    ) -> Result<bool, WorkerError> {
+        let parts = &self.worker.parts;
+        // A delete order that works on the channel does the same; it goes first.
+        let Some((lease, name)) = self.hold(tenant, channel).await? else { return Ok(false) };
+        let named = name.as_deref().and_then(|name| parts.drivers.named(name)).map(AsRef::as_ref);
+        let release = async {
+            match found_by.or(named) {
+                Some(driver) => driver.release(tenant, channel).await,
+                None => Err(DriverError::retry("this process has no driver of that name")),
+            }
+        };
+        let release = tokio::time::timeout(parts.config.act_deadline, release);
         let outcome = match release.await {
             Ok(Ok(Released::Gone)) => Ok(()),
             Ok(Ok(Released::Pending { message, .. })) => Err(message),
@@ -145,9 +175,9 @@ impl Sweep {
 
     /// What the driver holds for channels that are over and that no row lists as left over: a
     /// worker that was away for longer than its lease can leave such a thing behind.
-    async fn remove_orphans(&self) -> Result<usize, WorkerError> {
+    async fn remove_orphans(&self, driver: &dyn Driver) -> Result<usize, WorkerError> {
         let parts = &self.worker.parts;
-        let held = match parts.driver.list().await {
+        let held = match driver.list().await {
             Ok(held) => held,
             Err(error) => {
                 tracing::warn!(%error, "the driver could not list what it holds");
@@ -167,9 +197,62 @@ impl Sweep {
             };
             if let Some(tenant) = owner {
                 tracing::warn!(%channel, "a resource of a channel that is over is removed");
-                removed += usize::from(self.release(tenant, channel, 0).await?);
+                removed += usize::from(self.release(tenant, channel, 0, Some(driver)).await?);
             }
         }
         Ok(removed)
+    }
+
+    /// Ends keys at a cloud whose grace period is over, and those that a worker made and died before
+    /// it could write them down.
+    async fn settle_keys(&self) -> Result<(), WorkerError> {
+        let parts = &self.worker.parts;
+        let mut channels: BTreeSet<(TenantId, ChannelId)> = {
+            let mut tx = parts.control.read_platform().await?;
+            let overdue = parts.access.overdue_access_keys(&mut tx, BATCH).await.map_err(OrderError::from)?;
+            let unsettled = store::unsettled(&mut tx, BATCH).await?;
+            let unsettled = unsettled.into_iter().map(|row| (row.tenant_id.into(), row.channel_id.into()));
+            overdue.into_iter().chain(unsettled).collect()
+        };
+        while let Some((tenant, channel)) = channels.pop_first() {
+            self.settle_keys_of(tenant, channel).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_keys_of(&self, tenant: TenantId, channel: ChannelId) -> Result<(), WorkerError> {
+        let parts = &self.worker.parts;
+        let Some((lease, name)) = self.hold(tenant, channel).await? else { return Ok(()) };
+        let at = parts.clock.now();
+        let keep = {
+            let mut tx = parts.control.read_tenant(tenant).await?;
+            parts.access.access_keys(&mut tx, tenant, channel).await.map_err(OrderError::from)?.good()
+        };
+        let ended = match name.as_deref().map(|name| parts.drivers.named(name)) {
+            // Without a resource there is nobody whose keys they could be.
+            None => true,
+            Some(None) => false,
+            Some(Some(driver)) => {
+                let end = tokio::time::timeout(parts.config.act_deadline, driver.end_keys(tenant, channel, &keep));
+                match end.await {
+                    Ok(Ok(())) => true,
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, %channel, "failed to end keys of a channel; it is tried again");
+                        false
+                    }
+                    Err(_) => false,
+                }
+            }
+        };
+        let mut tx = parts.control.platform().await?;
+        tx.act_for(tenant).await?;
+        if !lease::hold(&mut tx, &lease, parts.clock.now()).await? {
+            return Ok(());
+        }
+        if ended {
+            parts.access.access_keys_ended(&mut tx, tenant, channel, at).await.map_err(OrderError::from)?;
+            store::admitting(&mut tx, tenant, channel, None).await?;
+        }
+        Ok(tx.commit().await?)
     }
 }

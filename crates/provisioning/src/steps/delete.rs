@@ -4,7 +4,7 @@ use headgate_catalog::channels;
 use headgate_database::Tx;
 use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType};
 
-use super::{Outcome, StepFailure};
+use super::{Acted, Outcome, StepFailure};
 use crate::announce;
 use crate::desired;
 use crate::orders::Ending;
@@ -12,6 +12,12 @@ use crate::worker::Worker;
 use crate::worker::turn::Turn;
 
 impl Worker {
+    /// A cloud lets clients in by itself, until it is told.
+    pub(super) async fn act_revoke(&self, turn: &Turn) -> Result<Acted, StepFailure> {
+        turn.driver()?.expel(turn.order.tenant, turn.order.channel).await?;
+        Ok(Acted::Nothing)
+    }
+
     /// First of all nobody can get in any more.
     pub(super) async fn settle_revoke(&self, tx: &mut Tx, turn: &mut Turn) -> Result<Outcome, StepFailure> {
         let clock = &self.parts.clock;

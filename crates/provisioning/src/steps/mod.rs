@@ -17,7 +17,7 @@ use headgate_types::engine::{ChannelStatistics, EngineError};
 use headgate_types::technology::TechnologyDescriptor;
 use headgate_types::{Coded, ErrorKind};
 
-use crate::driver::{DriverError, Ensured, Released};
+use crate::driver::{Admission, DriverError, Ensured, Released};
 use crate::error::OrderError;
 use crate::failpoint::Killed;
 use crate::orders::{Progress, StepName};
@@ -33,8 +33,8 @@ pub(crate) enum Acted {
     Ensured(Ensured),
     /// The driver was asked to remove the resource.
     Released(Released),
-    /// The engine described the channel's technology.
-    Technology(Option<TechnologyDescriptor>),
+    /// The engine described the channel's technology, and the driver let the client in.
+    Admitted(Box<TechnologyDescriptor>, Admission),
     /// The engine counted what it delivered.
     Statistics(ChannelStatistics),
 }
@@ -139,6 +139,7 @@ impl Worker {
         match turn.step {
             StepName::Provision => self.prepare_provision(tx, turn).await,
             StepName::Release => self.prepare_release(tx, turn).await,
+            StepName::Credentials | StepName::Rotate => self.prepare_admission(tx, turn).await,
             _ => Ok(()),
         }
     }
@@ -150,6 +151,7 @@ impl Worker {
             StepName::Release => self.act_release(turn).await,
             StepName::Credentials | StepName::Rotate => self.act_credentials(turn).await,
             StepName::InitialLoad => self.act_initial_load(turn).await,
+            StepName::Revoke => self.act_revoke(turn).await,
             _ => Ok(Acted::Nothing),
         }
     }

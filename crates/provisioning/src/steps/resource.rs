@@ -15,17 +15,23 @@ impl Worker {
     /// The intent is committed before the driver makes anything, so nothing it makes is unknown.
     pub(super) async fn prepare_provision(&self, tx: &mut Tx, turn: &Turn) -> Result<(), DbError> {
         let whose = (turn.order.tenant, turn.order.channel, turn.order.id);
-        store::want(tx, whose, self.parts.driver.name(), self.parts.clock.now()).await
+        store::want(tx, whose, turn.driver_name(), self.parts.clock.now()).await
     }
 
     pub(super) async fn act_provision(&self, turn: &Turn) -> Result<Acted, StepFailure> {
         let wanted = Self::wanted_size(turn);
         let channel = &turn.channel;
         let offer = self.parts.profiles.offer(channel.direction, &channel.profile, &wanted.size);
+        let (driver, client_principal) = (turn.driver()?, channel.spec.client_principal());
+        if client_principal.is_some() && !driver.admits_clients() {
+            let message = "channels of this profile are not held by a cloud here: leave client_principal out";
+            return Err(StepFailure::permanent("client_principal_unsupported", message));
+        }
         let spec = ResourceSpec {
             tenant: turn.order.tenant,
             channel: turn.order.channel,
             order: turn.order.id,
+            attempt: u32::try_from(turn.attempts).unwrap_or(u32::MAX),
             direction: channel.direction,
             profile: channel.profile.clone(),
             size: wanted.size,
@@ -33,8 +39,9 @@ impl Worker {
             limits: wanted.limits,
             // A size that is no longer offered still has its pinned limits.
             parameters: offer.map(|offer| offer.parameters.clone()).unwrap_or_default(),
+            client_principal: client_principal.map(str::to_owned),
         };
-        Ok(Acted::Ensured(self.parts.driver.ensure(&spec).await?))
+        Ok(Acted::Ensured(driver.ensure(&spec).await?))
     }
 
     /// The size the channel's resource shall have: the old one when a change is undone.
@@ -57,8 +64,8 @@ impl Worker {
     ) -> Result<Outcome, StepFailure> {
         let binding = match acted {
             Acted::Ensured(Ensured::Ready(binding)) => binding,
-            Acted::Ensured(Ensured::Pending { after, message }) => {
-                return Ok(Outcome::Wait { after, message, progress: None });
+            Acted::Ensured(Ensured::Pending { after, message, progress }) => {
+                return Ok(Outcome::Wait { after, message, progress });
             }
             _ => return Err(StepFailure::retry("the driver gave no answer")),
         };
@@ -77,7 +84,7 @@ impl Worker {
     }
 
     pub(super) async fn act_release(&self, turn: &Turn) -> Result<Acted, StepFailure> {
-        Ok(Acted::Released(self.parts.driver.release(turn.order.tenant, turn.order.channel).await?))
+        Ok(Acted::Released(turn.driver()?.release(turn.order.tenant, turn.order.channel).await?))
     }
 
     pub(super) async fn settle_release(
@@ -88,8 +95,8 @@ impl Worker {
     ) -> Result<Outcome, StepFailure> {
         match acted {
             Acted::Released(Released::Gone) => {}
-            Acted::Released(Released::Pending { after, message }) => {
-                return Ok(Outcome::Wait { after, message, progress: None });
+            Acted::Released(Released::Pending { after, message, progress }) => {
+                return Ok(Outcome::Wait { after, message, progress });
             }
             _ => return Err(StepFailure::retry("the driver gave no answer")),
         }
@@ -106,11 +113,8 @@ impl Worker {
     pub(crate) async fn leave_over(&self, tx: &mut Tx, turn: &mut Turn, reason: &str) -> Result<(), DbError> {
         let whose = (turn.order.tenant, turn.order.channel);
         store::set(tx, whose, ResourceState::LeftOver, None, Some(reason), self.parts.clock.now()).await?;
-        let leftover = Leftover {
-            driver: self.parts.driver.name().to_owned(),
-            channel: turn.order.channel,
-            reason: reason.to_owned(),
-        };
+        let leftover =
+            Leftover { driver: turn.driver_name().to_owned(), channel: turn.order.channel, reason: reason.to_owned() };
         if let Some(error) = &mut turn.order.error {
             error.leftovers.push(leftover);
         }

@@ -14,16 +14,16 @@ use crate::worker::{Turned, Worker, WorkerError};
 
 /// Kills once at each of its places.
 #[derive(Debug)]
-struct KillAt {
+pub(super) struct KillAt {
     left: Mutex<HashSet<Failpoint>>,
 }
 
 impl KillAt {
-    fn new(places: impl IntoIterator<Item = Failpoint>) -> Arc<Self> {
+    pub(super) fn new(places: impl IntoIterator<Item = Failpoint>) -> Arc<Self> {
         Arc::new(Self { left: Mutex::new(places.into_iter().collect()) })
     }
 
-    fn left(&self) -> Vec<Failpoint> {
+    pub(super) fn left(&self) -> Vec<Failpoint> {
         self.left.lock().unwrap().iter().copied().collect()
     }
 }
@@ -244,6 +244,7 @@ fn takes(way: Way, place: Failpoint) -> bool {
     use crate::orders::Phase;
     use crate::orders::plan::plan;
     let Failpoint::Step(phase, step, _) = place else {
+        // Those of the other driver are passed in `aws/crash.rs`.
         let Failpoint::Effect(effect) = place else { return false };
         return match way {
             Way::CreateOut => !matches!(effect, Effect::Renamed | Effect::Removed),

@@ -98,6 +98,8 @@ impl Engine for FakeEngine {
         Ok(vec![
             technology("http", Direction::In, true),
             technology("api", Direction::Out, true),
+            technology("file", Direction::Out, true),
+            technology("stream", Direction::Out, true),
             technology("webhook", Direction::Out, false),
         ])
     }

@@ -1,5 +1,6 @@
 //! The promises of orders, on both databases.
 
+mod aws;
 mod changes;
 mod crash;
 mod create;

@@ -39,22 +39,29 @@ pub(super) async fn release(tx: &mut Tx, tenant: TenantId, clock: &SharedClock) 
     tenants::resume(tx, tenant, clock).await.unwrap();
 }
 
-/// A new channel: `http` with a new element, or `api` over somebody's element.
-pub(super) async fn channel(tx: &mut Tx, tenant: TenantId, direction: Direction, clock: &dyn Clock) -> ChannelId {
+/// A new channel: `http` with a new element, or another profile over somebody's element; with a principal
+/// of the client's own.
+pub(super) async fn channel_of(
+    tx: &mut Tx,
+    tenant: TenantId,
+    (direction, profile): (Direction, &str),
+    client_principal: Option<String>,
+    clock: &dyn Clock,
+) -> ChannelId {
     let now = clock.now();
     let (id, element) = (ChannelId::new(), ElementId::new());
-    let (profile, spec) = match direction {
+    let spec = match direction {
         Direction::In => {
             let feed = FeedSpec {
                 name: "readings".to_owned(),
                 new_element: Some(element_spec(element)),
                 ..FeedSpec::default()
             };
-            ("http", ChannelSpec::In(InSpec { feeds: vec![feed], ..InSpec::default() }))
+            ChannelSpec::In(InSpec { feeds: vec![feed], client_principal, ..InSpec::default() })
         }
         Direction::Out => {
             let data = vec![SelectionItem { element: Some(element), ..SelectionItem::default() }];
-            ("api", ChannelSpec::Out(OutSpec { data, ..OutSpec::default() }))
+            ChannelSpec::Out(OutSpec { data, client_principal, ..OutSpec::default() })
         }
     };
     let size = PinnedSize::of(&Profiles::embedded().unwrap(), direction, profile, "Small").unwrap().into();

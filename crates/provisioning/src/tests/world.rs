@@ -15,8 +15,8 @@ use headgate_types::{ChannelId, FakeClock, OrderId, SharedClock, TenantId};
 use super::driver::ScriptedDriver;
 use super::engine::FakeEngine;
 use super::setup;
-use crate::driver::Driver;
 use crate::driver::embedded::EmbeddedDriver;
+use crate::driver::{Driver, Drivers};
 use crate::error::OrderError;
 use crate::failpoint::{NoFailpoints, SharedFailpoints};
 use crate::orders::{self, NewOrder, Order, OrderRequest};
@@ -81,7 +81,7 @@ impl World {
             access: self.access.clone(),
             events: setup::events(&self.control, &self.shared_clock(), &self.access),
             engine: self.engine.clone(),
-            driver,
+            drivers: Drivers::only(driver),
             profiles: Arc::new(Profiles::embedded().unwrap()),
             signal: Signal::default(),
             config,
@@ -104,8 +104,16 @@ impl World {
 
     /// Puts a channel into the catalog and orders it, as the control API does.
     pub(super) async fn order_channel(&self, direction: Direction) -> Order {
+        let profile = if direction == Direction::In { "http" } else { "api" };
+        self.order_of(direction, profile, None).await
+    }
+
+    /// The same of another profile, with a principal of the client's own.
+    pub(super) async fn order_of(&self, direction: Direction, profile: &str, principal: Option<&str>) -> Order {
         let mut tx = self.control.tenant(self.tenant).await.unwrap();
-        let channel = setup::channel(&mut tx, self.tenant, direction, self.clock.as_ref()).await;
+        let principal = principal.map(str::to_owned);
+        let clock = self.clock.as_ref();
+        let channel = setup::channel_of(&mut tx, self.tenant, (direction, profile), principal, clock).await;
         let order =
             orders::create(&mut tx, &self.shared_clock(), self.new_order(channel, OrderRequest::Create)).await.unwrap();
         tx.commit().await.unwrap();

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::driver::Driver;
+use crate::driver::Drivers;
 use crate::error::OrderError;
 use crate::failpoint::{Killed, NoFailpoints, SharedFailpoints};
 use crate::orders::store;
@@ -89,8 +89,8 @@ pub struct WorkerParts {
     pub events: Events,
     /// The data plane.
     pub engine: Arc<dyn Engine>,
-    /// Makes and removes resources.
-    pub driver: Arc<dyn Driver>,
+    /// Make and remove resources.
+    pub drivers: Drivers,
     /// What can be ordered.
     pub profiles: Arc<Profiles>,
     /// Wakes the worker when an order was placed.

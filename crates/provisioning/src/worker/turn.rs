@@ -1,5 +1,6 @@
 //! One turn: lease, prepare, act, settle, save.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,10 +11,12 @@ use headgate_types::OrderId;
 
 use super::lease::{self, Lease};
 use super::{Turned, Worker, WorkerError};
+use crate::driver::Driver;
 use crate::error::OrderError;
 use crate::failpoint::{Failpoint, Moment};
 use crate::orders::store::{self, Due};
 use crate::orders::{Order, Previous, StepName};
+use crate::resources::store as resources;
 use crate::steps::{Acted, StepFailure};
 
 /// Orders looked at before a turn gives up finding one that nobody else took.
@@ -34,6 +37,21 @@ pub(crate) struct Turn {
     pub fresh: bool,
     /// What the channel was before a change order.
     pub previous: Option<Previous>,
+    /// The driver in charge; by its name only when this process has no such driver.
+    driver: Result<Arc<dyn Driver>, String>,
+}
+
+impl Turn {
+    /// The driver that made the channel's resource, or shall make it.
+    pub(crate) fn driver(&self) -> Result<&Arc<dyn Driver>, StepFailure> {
+        let missing = |name: &String| StepFailure::retry(format!("no worker has the driver {name} at present"));
+        self.driver.as_ref().map_err(missing)
+    }
+
+    /// Its name.
+    pub(crate) fn driver_name(&self) -> &str {
+        self.driver.as_ref().map_or_else(String::as_str, |driver| driver.name())
+    }
 }
 
 impl Worker {
@@ -68,7 +86,13 @@ impl Worker {
             return Ok(None);
         };
         let channel = channels::get(&mut tx, tenant, channel).await.map_err(OrderError::from)?;
+        let drivers = &self.parts.drivers;
+        let driver = match resources::driver(&mut tx, tenant, channel.id).await? {
+            Some(name) => drivers.named(&name).cloned().ok_or(name),
+            None => Ok(Arc::clone(drivers.for_profile(&channel.profile))),
+        };
         let mut turn = Turn {
+            driver,
             lease,
             order,
             channel,

@@ -94,7 +94,7 @@ async fn bench(options: Value, policy: OutboundPolicy) -> Bench {
             tenant: TenantId::new(),
             channel: ChannelId::new(),
             name: "hook".to_owned(),
-            binding: Binding { url: "file:///nowhere".to_owned(), credential: None },
+            binding: Binding::plain("file:///nowhere"),
             elements: vec![output],
             limits: PLENTY,
             public_url: String::new(),

@@ -122,7 +122,7 @@ fn binding(directory: &Path) -> Result<Binding, DriverError> {
         code: "invalid_data_directory",
         message: "the data directory has no absolute path".to_owned(),
     })?;
-    Ok(Binding { url: url.into(), credential: None })
+    Ok(Binding::plain(url))
 }
 
 /// A channel id is unique across tenants, so this never happens unless something went badly wrong;

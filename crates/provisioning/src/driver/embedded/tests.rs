@@ -9,7 +9,7 @@ use crate::failpoint::{Failpoint, Failpoints, Killed};
 async fn the_embedded_driver_keeps_every_promise_of_a_driver() {
     let directory = tempfile::tempdir().unwrap();
     let driver = EmbeddedDriver::open(&directory.path().join("channels")).unwrap();
-    conformance::check(&driver).await.unwrap();
+    conformance::check(&driver, Direction::Out, "api").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,11 @@
+//! The CloudFormation driver and its orders, against the account for tests (`tests/aws/shim`).
+
+mod account;
+mod crash;
+mod driver;
+mod faults;
+mod keys;
+mod many;
+mod world;
+
+pub(super) use account::Account;
