@@ -5,7 +5,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged when `RUST_LOG` says nothing.
-const DEFAULT_FILTER: &str = "info,deltalake=warn,delta_kernel=warn,sqlx=warn,datafusion=warn";
+const DEFAULT_FILTER: &str = "info,deltalake=warn,buoyant_kernel=warn,sqlx=warn,datafusion=warn";
 
 /// Starts logging to standard error. A second call in one process changes nothing.
 pub fn start_logging(json: bool, default_filter: Option<&str>) {

@@ -67,20 +67,24 @@ impl Deriver {
         let mut news = self.lake.log().watch_side();
         let mut stale = Some(self.read_through());
         while !shutdown.is_cancelled() {
-            match self.run_once().await {
-                Ok(true) => continue,
-                Ok(false) => {
-                    if let Some(places) = stale.take()
-                        && let Err(error) = self.free(&places).await
-                    {
-                        tracing::warn!(%error, "failed to free payloads that were decided before the start; will retry");
-                        stale = Some(places);
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "failed to derive receipts; will retry"),
+            let worked = self.run_once().await;
+            if let Err(error) = &worked {
+                tracing::warn!(%error, "failed to derive receipts; will retry");
             }
+            // Also while there is always more to derive, or a busy platform would announce nothing.
             if let Err(error) = self.announce().await {
                 tracing::warn!(%error, "failed to announce mismatches; will retry");
+            }
+            if matches!(worked, Ok(true)) {
+                continue;
+            }
+            // Only what is derived, all of it, may go.
+            if worked.is_ok()
+                && let Some(places) = stale.take()
+                && let Err(error) = self.free(&places).await
+            {
+                tracing::warn!(%error, "failed to free payloads that were decided before the start; will retry");
+                stale = Some(places);
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}

@@ -45,6 +45,7 @@ pub struct Customer {
     events: String,
     mains: Vec<String>,
     input: String,
+    only_comes_and_goes: bool,
     rng: StdRng,
     ledger: Ledger,
     seed: u64,
@@ -64,6 +65,8 @@ pub struct Reach {
     pub mains: Vec<String>,
     /// Path of the data-in channel that is paused at times.
     pub input: String,
+    /// Whether nothing is paused and nothing resized.
+    pub only_comes_and_goes: bool,
 }
 
 impl Customer {
@@ -77,6 +80,7 @@ impl Customer {
             events: reach.events,
             mains: reach.mains,
             input: reach.input,
+            only_comes_and_goes: reach.only_comes_and_goes,
             rng: StdRng::seed_from_u64(seed),
             ledger,
             seed,
@@ -96,7 +100,9 @@ impl Customer {
 
     async fn turn(&mut self) {
         let living: Vec<usize> = (0..self.ordered.len()).filter(|index| !self.ordered[*index].deleted).collect();
-        match self.rng.gen_range(0..10) {
+        // Who only comes and goes keeps nobody from working.
+        let kinds = if self.only_comes_and_goes { 5 } else { 10 };
+        match self.rng.gen_range(0..kinds) {
             0..=2 if living.len() < MOST => self.create().await,
             3..=4 if !living.is_empty() => {
                 let index = living[self.rng.gen_range(0..living.len())];

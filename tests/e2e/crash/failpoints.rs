@@ -12,12 +12,12 @@ use super::world::World;
 use crate::harness::Platform;
 
 /// How long the load may take until it brings the process to a place.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// A second time at the same place, where only one is looked at: `HEADGATE_FAILPOINTS=name,name`.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Names the places that are played, by commas, instead of all.
 const CHOSEN: &str = "HEADGATE_FAILPOINTS";
 
 /// So that rolling, merging, checkpoints and truncation happen all the time.
-pub const ARGUMENTS: [&str; 6] =
+pub const ALL_THE_TIME: [&str; 6] =
     ["--lake-roll-bytes", "1", "--lake-compact-files", "2", "--lake-checkpoint-every", "2"];
 
 /// Ends the process at every place there is. One that is never reached is an error.

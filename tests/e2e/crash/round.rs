@@ -95,7 +95,8 @@ pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
     // Power is cut where files are plain; elsewhere what is in the log comes and goes between it and the tables.
     let rolling = match blow {
         Blow::PowerCut(_) => &[][..],
-        _ => &failpoints::ARGUMENTS[..],
+        Blow::Failpoints | Blow::Seams => &failpoints::ALL_THE_TIME[..],
+        _ => &["--lake-roll-bytes", "200000", "--lake-compact-files", "4"][..],
     };
     let options = Options {
         database_url,
@@ -146,6 +147,8 @@ async fn load_and_check(platform: &mut Platform, seed: u64, mut means: Means<'_>
         events: world.elements()?.0,
         mains: world.outputs.iter().map(|channel| channel.path.clone()).collect(),
         input: world.inputs[1].path.clone(),
+        // A place behind a channel that somebody paused is not reached.
+        only_comes_and_goes: matches!(means, Means::Failpoints),
     };
     // At full speed the round orders by itself.
     let customers = if shared.fast { 0 } else { CUSTOMERS };

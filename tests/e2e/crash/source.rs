@@ -199,6 +199,8 @@ impl Source {
                 }
                 Answer::Unknown
             }
+            // A sync failed: nothing is promised, and it may be there all the same.
+            503 if body["code"] == "storage_failed" => Answer::Unknown,
             _ => Answer::Refused { status, code: body["code"].as_str().unwrap_or_default().to_owned() },
         }
     }

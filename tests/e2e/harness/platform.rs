@@ -258,7 +258,7 @@ fn spawn(directory: &Path, options: &Options) -> Result<Child> {
         .args(&options.arguments)
         .args(["--outbound-allow", "127.0.0.0/8"])
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
-        .env("RUST_LOG", "info,deltalake=warn,delta_kernel=warn,sqlx=warn")
+        .env("RUST_LOG", "info,deltalake=warn,buoyant_kernel=warn,sqlx=warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);
