@@ -107,6 +107,7 @@ pub struct AccessKey {
 
 /// What is there now.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "it is looked at and dropped, never kept in numbers")]
 pub enum Observed {
     /// Nothing at all.
     Absent,
