@@ -87,7 +87,7 @@ impl Failpoints for NoFailpoints {
             Failpoint::Step(_, _, Moment::Acted) => Place::OrderActed,
             Failpoint::Step(_, _, Moment::Settled) => Place::OrderSettled,
             Failpoint::Step(_, _, Moment::Saved) => Place::OrderSaved,
-            Failpoint::Effect(_) => Place::DriverActed,
+            Failpoint::Effect(_) | Failpoint::Stack(_) => Place::DriverActed,
         });
         Ok(())
     }
