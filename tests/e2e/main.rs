@@ -30,5 +30,6 @@ mod readme;
 mod real_data;
 mod roles;
 mod sources;
+mod strangers;
 mod tenants;
 mod tidy;

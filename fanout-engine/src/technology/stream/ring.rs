@@ -39,10 +39,9 @@ const TABLES: &str = "
         one INTEGER PRIMARY KEY CHECK (one = 1),
         floor INTEGER NOT NULL,
         reserved INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        clean INTEGER NOT NULL
+        bytes INTEGER NOT NULL
     );
-    INSERT INTO ring VALUES (1, 0, 0, 0, 1) ON CONFLICT DO NOTHING;";
+    INSERT INTO ring VALUES (1, 0, 0, 0) ON CONFLICT DO NOTHING;";
 
 /// One record to be put into the ring.
 #[derive(Debug, Clone)]
@@ -338,7 +337,7 @@ impl Writer {
     /// oldest record was written, in microseconds.
     fn leave(self, last: u64) -> Result<Option<i64>, rusqlite::Error> {
         self.database.pragma_update(None, "synchronous", "FULL")?;
-        self.database.execute("UPDATE ring SET reserved = ?1, clean = 1", [int(last)])?;
+        self.database.execute("UPDATE ring SET reserved = ?1", [int(last)])?;
         self.database.execute("PRAGMA wal_checkpoint(TRUNCATE)", []).or_else(ignore_rows)?;
         self.database
             .query_row("SELECT written_at FROM records ORDER BY position LIMIT 1", [], |row| row.get(0))
@@ -404,7 +403,7 @@ impl Writer {
         }
         let reserved = last + BLOCK;
         self.database.pragma_update(None, "synchronous", "FULL")?;
-        self.database.execute("UPDATE ring SET reserved = ?1, clean = 0", [int(reserved)])?;
+        self.database.execute("UPDATE ring SET reserved = ?1", [int(reserved)])?;
         self.database.pragma_update(None, "synchronous", "NORMAL")?;
         self.reserved = reserved;
         Ok(())
