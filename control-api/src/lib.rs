@@ -6,6 +6,9 @@
 //! [`headgate_types::engine::Engine`].
 
 pub mod error_pages;
+#[cfg(test)]
+#[path = "../../tests/fuzz/mod.rs"]
+mod fuzz;
 pub mod http;
 mod openapi;
 mod request_meter;

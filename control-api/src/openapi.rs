@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use headgate_types::Problem;
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, Components, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{OpenApi, ToSchema};
@@ -69,6 +69,8 @@ pub(crate) fn complete(mut document: Document) -> Document {
     components.add_security_scheme("oauth2", SecurityScheme::OAuth2(OAuth2::new([flow])));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    close(components, "Timing");
+    open_parts(components);
     let mut examples = examples();
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
@@ -82,6 +84,39 @@ pub(crate) fn complete(mut document: Document) -> Document {
         }
     }
     document
+}
+
+/// Says of a schema with variants what its type does: that members it does not name are refused. A
+/// variant that is its tag alone takes others, because serde does not look at them.
+fn close(components: &mut Components, name: &str) {
+    let Some(RefOr::T(Schema::OneOf(variants))) = components.schemas.get_mut(name) else { return };
+    for variant in &mut variants.items {
+        if let RefOr::T(Schema::Object(object)) = variant
+            && object.properties.len() > 1
+        {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
+}
+
+/// A schema that is put together of others has the members of all of them: a part that refuses what it
+/// does not name, as it does where it stands alone, would refuse the rest.
+fn open_parts(components: &mut Components) {
+    let whole = components.schemas.clone();
+    for schema in components.schemas.values_mut() {
+        let RefOr::T(Schema::AllOf(parts)) = schema else { continue };
+        for part in &mut parts.items {
+            let RefOr::Ref(reference) = &*part else { continue };
+            let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+            if let Some(RefOr::T(Schema::Object(object))) = whole.get(name)
+                && object.additional_properties.is_some()
+            {
+                let mut object = object.clone();
+                object.additional_properties = None;
+                *part = RefOr::T(Schema::Object(object));
+            }
+        }
+    }
 }
 
 /// What every operation answers beside its own: a problem, and the headers of the middleware.

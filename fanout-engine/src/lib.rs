@@ -11,12 +11,18 @@
 //! Never knows orders, templates or the control API; never writes a catalog row other than what it
 //! observes of a channel.
 
+pub mod addresses;
 pub mod conform;
 pub mod delivery;
 mod engine;
 mod erasure;
 mod error;
 mod events;
+#[cfg(test)]
+#[path = "../../tests/fuzz/mod.rs"]
+mod fuzz;
+#[cfg(test)]
+mod fuzzed;
 pub mod ingest;
 pub mod internal;
 pub mod listener;

@@ -35,5 +35,6 @@ mod roles;
 #[path = "../short_disk/mod.rs"]
 mod short_disk;
 mod sources;
+mod strangers;
 mod tenants;
 mod tidy;

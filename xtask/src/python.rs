@@ -1,5 +1,5 @@
 //! The Python that tests use: the clients that read channels and tables, and the account of AWS of
-//! `tests/aws`, in a virtual environment that is kept beside the build and made anew when the list
+//! `tests/aws`, and what asks the API for its document, in a virtual environment that is kept beside the build and made anew when the list
 //! changes.
 
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ cfn-lint==1.58.0
 cfn-guard-rs==0.3.3
 PyYAML==6.0.3
 pytest==9.2.0
+schemathesis==4.32.5
 ";
 
 /// The interpreter of the environment.

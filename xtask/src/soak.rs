@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::{cargo, programs};
+use crate::postgres::{Durability, Postgres};
+use crate::{cargo, programs, python};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -16,6 +17,10 @@ pub struct Arguments {
     /// Which database.
     #[arg(long, value_enum, default_value_t = Databases::Both)]
     database: Databases,
+    /// Only the fuzzers of the parsers, each with a thousand inputs per round, and then the OpenAPI document
+    /// against the running product, with an example of each operation per round.
+    #[arg(long, conflicts_with_all = ["database", "power"])]
+    fuzz: bool,
     /// Only rounds that cut the power (on SQLite); otherwise they are played with its other rounds.
     #[arg(long, conflicts_with = "database")]
     power: bool,
@@ -33,6 +38,9 @@ enum Databases {
 
 pub fn run(arguments: &Arguments) -> Result<()> {
     const POWER: &str = "crash::power_cuts_lose_nothing_that_was_promised";
+    if arguments.fuzz {
+        return fuzz(arguments);
+    }
     let tests: &[&str] = match arguments.database {
         _ if arguments.power => &[POWER],
         Databases::Sqlite => &["crash::crash_rounds_lose_nothing_on_sqlite", POWER],
@@ -52,4 +60,26 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .env("HEADGATE_SOAK_ROUNDS", arguments.rounds.to_string())
         .env("HEADGATE_SOAK_SEED", arguments.seed.to_string());
     programs::run("the crash loop", &mut soak)
+}
+
+/// Inputs for each fuzz target in a round; a few seconds of work.
+const INPUTS: u64 = 1_000;
+
+/// The fuzzers, then schemathesis, from the seed.
+fn fuzz(arguments: &Arguments) -> Result<()> {
+    let mut fuzzers = cargo();
+    fuzzers
+        .args(["test", "--workspace", "--lib", "--no-fail-fast", "--", "--nocapture", "fuzzed", "fuzz"])
+        .env("HEADGATE_FUZZ_ROUNDS", (arguments.rounds * INPUTS).to_string())
+        .env("HEADGATE_FUZZ_SEED", arguments.seed.to_string());
+    programs::run("the fuzzers", &mut fuzzers)?;
+    let postgres = Postgres::start(Durability::None)?;
+    let mut document = cargo();
+    document
+        .args(["test", "--workspace", "--test", "e2e", "--", "--nocapture", "--include-ignored", "strangers::document"])
+        .env("HEADGATE_TEST_POSTGRES", postgres.url())
+        .env("HEADGATE_TEST_PYTHON", python::interpreter()?)
+        .env("HEADGATE_DOCUMENT_EXAMPLES", arguments.rounds.to_string())
+        .env("HEADGATE_SOAK_SEED", arguments.seed.to_string());
+    programs::run("the document against the running product", &mut document)
 }

@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use super::page::{Binding, PageTokens};
 use super::problem::ApiError;
-use super::query::at_most;
+use super::query::{at_most, rows};
 
 /// Parameters of every list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -16,7 +16,8 @@ use super::query::at_most;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]
@@ -34,7 +35,8 @@ pub(crate) struct ListQuery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PageQuery {
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]

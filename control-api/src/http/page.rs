@@ -112,6 +112,17 @@ mod tests {
     }
 
     #[test]
+    fn fuzzed_page_tokens_open_only_as_they_were_made() {
+        let tokens = PageTokens::new(&[7; 32]);
+        let token = tokens.seal(BINDING, &("cursor", 5));
+        crate::fuzz::text("control-api/src/http/page.rs open", &[&token, "AAAAAAAAAAAAAAAAAAAA"], |text| {
+            let opened = tokens.open::<(String, u32)>(BINDING, text).ok();
+            assert!(opened.is_none() || text == token, "a token that nobody made opens: {text}");
+            opened
+        });
+    }
+
+    #[test]
     fn a_made_up_page_token_is_refused() {
         let tokens = PageTokens::new(&[7; 32]);
         for token in ["", "x", "AAAAAAAAAAAAAAAAAAAA", &"A".repeat(5_000)] {

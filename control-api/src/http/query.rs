@@ -32,6 +32,25 @@ pub(crate) fn at_most<'de, const N: usize, D: Deserializer<'de>>(deserializer: D
     Ok(text)
 }
 
+/// Reads the rows per page that were asked for: as many as the documented int32 can say, which are
+/// fewer in the answer.
+pub(crate) fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let rows = Option::<u32>::deserialize(deserializer)?;
+    if rows.is_some_and(|rows| rows < 1 || i32::try_from(rows).is_err()) {
+        return Err(serde::de::Error::custom(format!("a page has 1 to {} rows", i32::MAX)));
+    }
+    Ok(rows)
+}
+
+/// Reads a position of the log of events, which is an int64 everywhere.
+pub(crate) fn position<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let position = u64::deserialize(deserializer)?;
+    if i64::try_from(position).is_err() {
+        return Err(serde::de::Error::custom(format!("a position is at most {}", i64::MAX)));
+    }
+    Ok(position)
+}
+
 fn named(rejection: &QueryRejection) -> FieldError {
     let text = rejection.body_text();
     let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
@@ -75,6 +94,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct List {
         #[expect(dead_code, reason = "read by serde only")]
+        #[serde(default, deserialize_with = "rows")]
         page_size: Option<u32>,
     }
 
@@ -87,6 +107,9 @@ mod tests {
     async fn a_wrong_parameter_is_named() {
         let wrong = error("/x?page_size=many").await;
         assert_eq!((wrong.pointer.as_str(), wrong.code.as_str()), ("page_size", "invalid_value"));
+        for rows in ["0", "2147483648", "-1", ""] {
+            assert_eq!(error(&format!("/x?page_size={rows}")).await.pointer, "page_size", "{rows}");
+        }
         let unknown = error("/x?pagesize=1").await;
         assert_eq!((unknown.pointer.as_str(), unknown.code.as_str()), ("pagesize", "unknown_parameter"));
     }

@@ -14,7 +14,7 @@ use headgate_database::Signal;
 use headgate_database::testing::{TestDb, databases};
 use headgate_events::Events;
 use headgate_provisioning::Profiles;
-use headgate_types::{ChannelId, Clock, ElementId, FakeClock, TenantId};
+use headgate_types::{ChannelId, Clock, ElementId, FakeClock, SharedClock, TenantId};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -142,9 +142,7 @@ impl TestApi {
     async fn over(db: TestDb, rate_limits: RateLimits) -> Self {
         let clock = FakeClock::at("2026-01-15T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let engine = Arc::new(FakeEngine::default());
-        let issuer = "http://127.0.0.1:7170/".parse().unwrap();
-        let config = AccessConfig::new(issuer, "headgate", MasterKey::from_bytes([5; 32]));
-        let access = Access::open(db.control.clone(), clock.clone(), config).await.unwrap();
+        let access = Access::open(db.control.clone(), clock.clone(), access_config()).await.unwrap();
         let mut tx = db.control.platform().await.unwrap();
         let (client, secret) = access.bootstrap_admin(&mut tx).await.unwrap().unwrap();
         tx.commit().await.unwrap();
@@ -204,16 +202,26 @@ impl TestApi {
         TestTenant { id, token }
     }
 
-    /// A token of a new client of `tenant` with these scopes.
-    pub(crate) async fn client(&self, tenant: TenantId, scopes: &str) -> String {
+    /// Id and secret of a new client of `tenant` with these scopes.
+    async fn registered(&self, tenant: TenantId, scopes: &str) -> (String, String) {
         let scopes: Vec<_> = scopes.split_whitespace().collect();
         let path = format!("/v1/admin/tenants/{tenant}/clients");
         let made = self.post(&self.admin, &path, &json!({"name": "client", "scopes": scopes})).await.expect(201);
-        let form = format!(
-            "grant_type=client_credentials&client_id={}&client_secret={}",
-            made.body["id"].as_str().unwrap(),
-            made.body["client_secret"].as_str().unwrap()
-        );
+        let text = |name: &str| made.body[name].as_str().unwrap().to_owned();
+        (text("id"), text("client_secret"))
+    }
+
+    /// A token of a new client of `tenant`, issued when it was as late as `clock` has it.
+    pub(crate) async fn token_of(&self, clock: SharedClock, tenant: TenantId) -> String {
+        let (client, secret) = self.registered(tenant, &Scopes::tenant().to_string()).await;
+        let access = Access::open(self.db.control.clone(), clock, access_config()).await.unwrap();
+        access.issue_token(&client, &secret.into(), None, None).await.unwrap().access_token
+    }
+
+    /// A token of a new client of `tenant` with these scopes.
+    pub(crate) async fn client(&self, tenant: TenantId, scopes: &str) -> String {
+        let (client, secret) = self.registered(tenant, scopes).await;
+        let form = format!("grant_type=client_credentials&client_id={client}&client_secret={secret}");
         let form_type = "application/x-www-form-urlencoded";
         let reply = self.call(Method::POST, "/oauth2/token").raw(form_type, form).send().await.expect(200);
         reply.body["access_token"].as_str().unwrap().to_owned()
@@ -234,6 +242,11 @@ impl TestApi {
     pub(crate) async fn data_out(&self, tenant: &TestTenant, element: ElementId) -> Reply {
         self.post(&tenant.token, "/v1/data-out-channels", &data_out(element)).await.expect(202)
     }
+}
+
+fn access_config() -> AccessConfig {
+    let issuer = "http://127.0.0.1:7170/".parse().unwrap();
+    AccessConfig::new(issuer, "headgate", MasterKey::from_bytes([5; 32]))
 }
 
 /// A complete order of a data-in channel.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::testing::TestApi;
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     serde_json::to_value(crate::openapi()).unwrap()
 }
 
@@ -23,7 +23,7 @@ fn the_openapi_document_in_the_repository_is_the_one_generated() {
     assert!(found == text, "openapi/openapi.json is out of date; run with HEADGATE_BLESS=1");
 }
 
-fn operations(document: &Value) -> Vec<(String, String, Value)> {
+pub(super) fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

@@ -7,4 +7,5 @@ mod channels;
 mod document;
 mod events;
 mod rejections;
+mod strangers;
 mod usage;

@@ -171,6 +171,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn fuzzed_envelopes_open_only_as_they_were_sealed() {
+        let envelope = Envelope::new(&MasterKey::generate());
+        let sealed = envelope.seal(b"place", b"secret").unwrap();
+        crate::fuzz::bytes("crates/access/src/envelope.rs open", &[&sealed, b""], |bytes| {
+            let opened = envelope.open(b"place", bytes);
+            assert!(opened.is_err() || bytes == sealed, "it opens to something: {opened:?}");
+            opened.is_ok()
+        });
+        crate::fuzz::text("crates/access/src/envelope.rs MasterKey", &[&MasterKey::generate().to_hex()], |text| {
+            MasterKey::from_hex(text).map(|key| assert!(key.to_hex().eq_ignore_ascii_case(text.trim()))).is_ok()
+        });
+    }
+
+    #[test]
     fn a_sealed_secret_opens_only_in_its_place_and_undamaged() {
         let envelope = Envelope::new(&MasterKey::generate());
         let sealed = envelope.seal(b"tenant|channel|credential|1", b"secret").unwrap();

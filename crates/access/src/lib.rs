@@ -17,6 +17,9 @@ pub mod clients;
 pub mod credentials;
 mod envelope;
 mod error;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mod.rs"]
+mod fuzz;
 mod issuer;
 pub mod outbound;
 mod scopes;

@@ -20,6 +20,9 @@ mod extent;
 mod figures;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mod.rs"]
+mod fuzz;
 mod keys;
 #[cfg(test)]
 mod kill;

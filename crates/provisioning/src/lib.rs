@@ -13,6 +13,9 @@ pub mod driver;
 mod endpoint;
 mod error;
 pub mod failpoint;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mod.rs"]
+mod fuzz;
 mod hours;
 pub mod orders;
 pub mod profiles;

@@ -83,6 +83,27 @@ mod tests {
         assert_eq!(sum(&["a"]).to_string().parse(), Ok(sum(&["a"])));
     }
 
+    /// A delivery is a set that is made of parts: in any order, in any cuts, taken back and added again.
+    #[test]
+    fn parts_in_any_order_add_up_to_the_whole() {
+        let of = |records: &[u64]| {
+            let mut sum = Checksum::EMPTY;
+            records.iter().for_each(|record| sum.add(format!("{{\"n\":{record}}}").as_bytes()));
+            sum
+        };
+        let mut records: Vec<u64> = (0..60).collect();
+        let whole = of(&records);
+        for step in 1..500_usize {
+            let (a, b) = (step * 7_919 % 60, step * 104_729 % 60);
+            records.swap(a, b);
+            let (left, right) = records.split_at(a);
+            assert_eq!(of(left).plus(of(right)), whole);
+            assert_eq!(whole.minus(of(left)), of(right));
+            assert_eq!(whole.to_string().parse::<Checksum>().unwrap(), whole);
+            assert!(a == 0 || of(left) != Checksum::EMPTY && of(right) != whole, "{a}");
+        }
+    }
+
     #[test]
     fn the_formula_is_the_published_one() {
         // sha256("{}") = 44136fa355b3678a1146ad16f7e8649e 94fb4fc21fe77e8310c060f61caaff8a

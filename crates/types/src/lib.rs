@@ -13,6 +13,11 @@ pub mod engine;
 pub mod error;
 pub mod failpoint;
 pub mod filter;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mod.rs"]
+mod fuzz;
+#[cfg(test)]
+mod fuzzed;
 pub mod id;
 pub mod limits;
 pub mod model;

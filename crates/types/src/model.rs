@@ -101,6 +101,7 @@ pub struct InputField {
     pub date_format: Option<String>,
     /// Decimal separator of numbers written as text; `.` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 1)]
     pub decimal_separator: Option<char>,
     /// Whether text that holds a number or boolean is converted in JSON payloads. CSV has only
     /// text, so there it always is.

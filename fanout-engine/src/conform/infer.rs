@@ -179,7 +179,8 @@ pub fn infer(request: &InferSchema) -> Result<InferredSchema, EngineFault> {
     }
     let mut fields: Vec<Field> = Vec::with_capacity(columns.len());
     let mut inputs = Vec::with_capacity(columns.len());
-    for (source, column) in &columns {
+    // No model could name a field whose name is empty.
+    for (source, column) in columns.iter().filter(|(source, _)| !source.is_empty()) {
         let name = field_name(source, &fields);
         let (data_type, marked) = column.decide(textual);
         let mut field = Field::new(name.clone(), data_type);

@@ -11,6 +11,8 @@
 mod arrow;
 mod body;
 mod csv;
+#[cfg(test)]
+mod fuzzed;
 mod infer;
 mod json;
 mod model;

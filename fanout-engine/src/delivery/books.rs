@@ -93,6 +93,7 @@ mod tests {
     use headgate_types::channel::Lane;
     use headgate_types::checksum::Checksum;
     use headgate_types::{ChannelId, ElementId, TenantId};
+    use proptest::prelude::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -142,6 +143,37 @@ mod tests {
         assert_eq!(ranges, [(10, 30, 6, 42), (30, 40, 2, 14)]);
         assert_eq!(cuts[0].event_time, at("2026-01-01T10:00:00Z"));
         assert_eq!((row.booked, row.totals.records), (40, 8));
+    }
+
+    proptest! {
+        /// However deliveries and hours fall: the cuts and what is open tile the range from the flow's
+        /// start, and their sums are what was delivered.
+        #[test]
+        fn cuts_tile_and_sum_up_whatever_was_delivered_when(
+            steps in prop::collection::vec((0..9_000_i64, 0..50_u64, 0..4_u64), 0..60),
+            span in prop::sample::select(vec![1_u64, 60, 300, 3_600]),
+        ) {
+            let span = Duration::from_secs(span);
+            let (mut row, mut now) = (flow(None), at("2026-01-01T10:00:00Z"));
+            let (mut through, mut records) = (row.booked, 0);
+            for (after, reach, part) in steps {
+                now += TimeDelta::seconds(after);
+                let to = row.booked + reach;
+                let delivered = reach * part / 3;
+                let (next, cut) = book(&row, &settled(to, delivered), now, span);
+                if let Some(cut) = cut {
+                    prop_assert!(cut.records > 0 && cut.bytes == cut.records * 7);
+                    prop_assert_eq!((cut.after, cut.to), (through, row.booked));
+                    prop_assert!(cut.event_time <= span_start(now, span));
+                    through = cut.to;
+                    records += cut.records;
+                }
+                row = next;
+                prop_assert_eq!((row.booked, row.open.after), (to, through));
+                prop_assert_eq!(row.totals.records, records + row.open.records);
+                prop_assert_eq!(row.totals.bytes, 7 * row.totals.records);
+            }
+        }
     }
 
     #[test]

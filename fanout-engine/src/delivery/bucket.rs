@@ -96,6 +96,8 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn limits(records: u64, bytes: u64) -> Limits {
@@ -125,6 +127,40 @@ mod tests {
         throttle.take(10_000, 10);
         let wait = throttle.wait(later);
         assert!((99..=101).contains(&wait.as_secs()), "{wait:?}");
+    }
+
+    proptest! {
+        /// Whatever is asked for and when: within any time from the start no more has passed than the
+        /// burst, the rate, and the one record that may overdraw; and whoever waits as told may go on.
+        #[test]
+        fn never_more_than_burst_and_rate_passes_and_a_wait_is_enough(
+            rates in (1..2_000_u64, 1..100_000_u64),
+            steps in proptest::collection::vec((0..3_000_u64, proptest::collection::vec(0..300_000_u64, 0..40)), 1..60),
+        ) {
+            let start = Instant::now();
+            let mut throttle = Throttle::new(&limits(rates.0, rates.1), start);
+            let (mut now, mut records, mut bytes, mut largest) = (start, 0.0, 0.0, 0.0_f64);
+            for (after, sizes) in steps {
+                now += Duration::from_millis(after);
+                let wait = throttle.wait(now);
+                if wait > Duration::ZERO && after % 2 == 0 {
+                    now += wait;
+                    prop_assert_eq!(throttle.wait(now), Duration::ZERO);
+                }
+                if throttle.wait(now) == Duration::ZERO && !sizes.is_empty() {
+                    let fitting = throttle.fitting(sizes.iter().copied());
+                    prop_assert!((1..=sizes.len()).contains(&fitting));
+                    let taken: u64 = sizes[..fitting].iter().sum();
+                    throttle.take(fitting as u64, taken);
+                    records += fitting as f64;
+                    bytes += taken as f64;
+                    largest = sizes[..fitting].iter().fold(largest, |most, size| most.max(*size as f64));
+                }
+                let seconds = BURST_SECONDS + (now - start).as_secs_f64();
+                prop_assert!(records <= rates.0 as f64 * seconds + 1.001, "{records} records in {seconds} s");
+                prop_assert!(bytes <= (rates.1 as f64).mul_add(seconds, largest + 0.001), "{bytes} bytes in {seconds} s");
+            }
+        }
     }
 
     #[test]

@@ -88,6 +88,29 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    /// What the log keeps beside a commit's records is written again as it was read.
+    #[test]
+    fn fuzzed_items_and_places_are_written_as_they_were_read() {
+        let origin = r#""tenant":"ten_00000000000000000000000000000000","channel":"ch_00000000000000000000000000000000",
+            "feed":"fd_00000000000000000000000000000000","feed_name":"f","receipt":"rcp_00000000000000000000000000000000",
+            "model_version":1"#;
+        let letter = format!(
+            r#"{{"kind":"dead_letter",{origin},"ordinal":3,"code":"c","reason":"r","field_path":null,"raw":"{{}}"}}"#
+        );
+        let read = |text: &str| serde_json::from_str::<Side>(text).map_err(|error| error.classify());
+        crate::fuzz::text("fanout-engine/src/ingest/side.rs Side", &[&letter], |text| {
+            let side = read(text)?;
+            assert_eq!(read(&serde_json::to_string(&side).unwrap()), Ok(side));
+            Ok::<_, serde_json::error::Category>(())
+        });
+        let place = r#"{"sequence":7,"ordinal":3,"done":false}"#;
+        crate::fuzz::text("fanout-engine/src/ingest/drain.rs read", &[place], |text| {
+            let place = super::super::drain::Place::read(text)?;
+            assert_eq!(super::super::drain::Place::read(&serde_json::to_string(&place).unwrap()), Some(place));
+            Some(place.read_after() <= place.sequence)
+        });
+    }
+
     #[test]
     fn a_dead_letter_has_one_id_however_often_it_is_derived() {
         let origin = Origin {

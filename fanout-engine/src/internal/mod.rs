@@ -10,7 +10,7 @@ mod server;
 mod tests;
 
 pub use client::Remote;
-pub use server::router;
+pub use server::{addresses, router};
 
 /// The path of each operation, in one place for both ends.
 mod path {

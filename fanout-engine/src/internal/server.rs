@@ -8,7 +8,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use axum::{Json, Router};
 use headgate_types::engine::{Engine, EngineError};
 use headgate_types::{ErrorKind, Problem};
@@ -19,27 +18,35 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{body, path};
+use crate::addresses::Addresses;
 
 /// The largest body: a schema sample of 64 MiB, quoted.
 const MAX_BODY: usize = 160 << 20;
 
 type Shared = Arc<dyn Engine>;
 
+/// What the internal API answers.
+#[must_use]
+pub fn addresses() -> Addresses<Shared> {
+    Addresses::default()
+        .post(path::TECHNOLOGIES, technologies)
+        .post(path::CHECK_SCOPE, check_scope)
+        .post(path::CHECK_INPUT, check_input)
+        .post(path::INFER_SCHEMA, infer_schema)
+        .post(path::CHANNEL_STATISTICS, channel_statistics)
+        .post(path::ELEMENT_STATISTICS, element_statistics)
+        .post(path::LIST_DEAD_LETTERS, list_dead_letters)
+        .post(path::DEAD_LETTER, dead_letter)
+        .post(path::WAKE, wake)
+        .post(path::FOLLOW, follow)
+}
+
 /// The internal API over `engine`, for callers that present `token`.
 pub fn router(engine: Arc<dyn Engine>, token: SecretString) -> Router {
     // Digests have one length, so the comparison says nothing about the token's.
     let expected: [u8; 32] = Sha256::digest(token.expose_secret().as_bytes()).into();
-    Router::new()
-        .route(path::TECHNOLOGIES, post(technologies))
-        .route(path::CHECK_SCOPE, post(check_scope))
-        .route(path::CHECK_INPUT, post(check_input))
-        .route(path::INFER_SCHEMA, post(infer_schema))
-        .route(path::CHANNEL_STATISTICS, post(channel_statistics))
-        .route(path::ELEMENT_STATISTICS, post(element_statistics))
-        .route(path::LIST_DEAD_LETTERS, post(list_dead_letters))
-        .route(path::DEAD_LETTER, post(dead_letter))
-        .route(path::WAKE, post(wake))
-        .route(path::FOLLOW, post(follow))
+    addresses()
+        .into_router()
         .fallback(|| async { refuse(Problem::new(ErrorKind::NotFound, "not_found", "there is no such operation")) })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(move |request: Request, next: Next| authenticate(expected, request, next)))

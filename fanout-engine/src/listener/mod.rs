@@ -20,11 +20,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
 use headgate_access::Access;
 use headgate_types::{ErrorKind, Problem};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::addresses::Addresses;
 use crate::ingest::Ingest;
 use crate::technology::ServedChannels;
 
@@ -41,12 +41,20 @@ pub struct Listener {
     pub served: ServedChannels,
 }
 
+/// What the listener itself answers; under `/v1/out/{channel}` are the addresses of the channel's
+/// technology.
+#[must_use]
+pub fn addresses() -> Addresses<Listener> {
+    Addresses::default()
+        .get("/livez", || async { "ok" })
+        .post("/v1/in/{channel}/{feed}", incoming::accept)
+        .get("/v1/in/{channel}/receipts/{receipt}", incoming::receipt)
+}
+
 /// The router of the data listener.
 pub fn router(listener: Listener) -> Router {
-    Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route("/v1/in/{channel}/{feed}", post(incoming::accept))
-        .route("/v1/in/{channel}/receipts/{receipt}", get(incoming::receipt))
+    addresses()
+        .into_router()
         .method_not_allowed_fallback(|| async {
             refused(ErrorKind::MethodNotAllowed, "method_not_allowed", "the method is not offered here")
         })

@@ -44,7 +44,10 @@ fn unknown() -> Refusal {
 fn split(uri: &Uri) -> Option<(String, Option<Uri>)> {
     let rest = uri.path().strip_prefix("/v1/out/")?;
     let (channel, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    // A key among the parameters was read by now; no technology has to know of it, or gets to see it.
+    let parameters: Vec<&str> = uri.query().into_iter().flat_map(|query| query.split('&')).collect();
+    let others: Vec<&str> = parameters.into_iter().filter(|pair| pair.split('=').next() != Some("key")).collect();
+    let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
     Some((channel.to_owned(), format!("/{path}{query}").parse().ok()))
 }
 
@@ -61,5 +64,7 @@ mod tests {
         assert_eq!(cut("/v1/out/ch_1"), ("ch_1".into(), "/".into()));
         assert_eq!(cut("/v1/out/ch_1/"), ("ch_1".into(), "/".into()));
         assert_eq!(cut("/v1/out/ch_1/files/a?b=c"), ("ch_1".into(), "/files/a?b=c".into()));
+        assert_eq!(cut("/v1/out/ch_1/a?b=c&key=hgk_1&keys=2"), ("ch_1".into(), "/a?b=c&keys=2".into()));
+        assert_eq!(cut("/v1/out/ch_1/a?key=hgk_1"), ("ch_1".into(), "/a".into()));
     }
 }

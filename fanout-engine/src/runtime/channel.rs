@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::observed::{FlowView, Halt, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
+use crate::addresses::Addresses;
 use crate::delivery::{Context, DeliveryError, Flow, Looked, Ticks, Turn, Waiting, Worker, store};
 use crate::technology::{self, FlowKey, OpenChannel, Secrets, Served, ServedChannels, Sink, SinkError};
 
@@ -243,8 +244,9 @@ impl ChannelTask {
                 return Err(error);
             }
         };
-        self.mount(wanted, opened.router.as_ref());
-        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, router: opened.router, worker })
+        let router = opened.router.map(Addresses::into_router);
+        self.mount(wanted, router.as_ref());
+        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, router, worker })
     }
 
     /// Serves the reads of the channel, unless something newer is wanted: that may take something back,

@@ -13,6 +13,8 @@ mod evaluate;
 mod expression;
 mod filter;
 mod functions;
+#[cfg(test)]
+mod fuzzed;
 mod identity;
 mod images;
 mod literal;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::Router;
 use headgate_access::outbound::GuardedClient;
 use headgate_types::channel::{Binding, Lane};
 use headgate_types::limits::Limits;
@@ -17,6 +16,7 @@ use headgate_types::{ChannelId, ElementId, FieldError, SharedClock, TenantId};
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::addresses::{Address, Addresses};
 use crate::shape::Encoded;
 
 /// One channel profile.
@@ -29,6 +29,12 @@ pub trait Technology: fmt::Debug + Send + Sync {
     /// relative to the options document. Anything in the options that `options` does not name is
     /// an error: a misspelt option must not be ignored.
     fn check_options(&self, options: &IndexMap<String, Value>) -> Vec<FieldError>;
+
+    /// What every channel of it answers, with paths relative to `/v1/out/{channel}`; empty where nothing
+    /// is read from us.
+    fn addresses(&self) -> Vec<Address> {
+        Vec::new()
+    }
 
     /// Opens the channel's resource: idempotent, creating what is missing in it. Called again
     /// after every change of limits, scopes or binding, never while the former sink is open.
@@ -115,7 +121,7 @@ pub struct Opened {
     pub sink: Arc<dyn Sink>,
     /// Serves the channel's reads, with paths relative to `/v1/out/{channel}` (`/` is the channel
     /// itself). Mounted by the data listener behind authentication and request limits.
-    pub router: Option<Router>,
+    pub router: Option<Addresses>,
 }
 
 /// The writing end of one channel. Calls for different flows may overlap; calls for one flow

@@ -93,6 +93,8 @@ async fn every_sink_takes_ranges_again_and_empty_ones_and_remembers_across_a_res
             let channel = open_channel(&element, directory.path(), options(*technology).await);
             let opened = technology.open(channel.clone()).await.unwrap();
             let flow = FlowKey { element: element.id, lane: Lane::Live };
+            let answered = opened.router.map(|router| router.list().to_vec()).unwrap_or_default();
+            assert_eq!(answered, technology.addresses(), "{name}: what a channel answers is what is listed");
             let sink = opened.sink;
 
             for range in [(0, 5), (0, 5), (5, 8)] {

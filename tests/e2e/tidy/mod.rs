@@ -3,7 +3,9 @@
 mod claims;
 mod edges;
 mod files;
+mod parsers;
 mod tables;
+mod walkthroughs;
 
 use std::path::{Path, PathBuf};
 

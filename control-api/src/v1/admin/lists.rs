@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use crate::http::caller::Admin;
 use crate::http::list::{ListQuery, PageQuery};
 use crate::http::problem::ApiError;
-use crate::http::query::{Query, at_most};
+use crate::http::query::{Query, at_most, rows};
 use crate::state::ApiState;
 use crate::v1::channels::view::ChannelView;
 use crate::v1::orders::list::narrowed;
@@ -28,7 +28,8 @@ pub(crate) struct TenantListQuery {
     /// Of this tenant only.
     tenant: Option<TenantId>,
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]
@@ -48,7 +49,8 @@ pub(crate) struct AuditQuery {
     /// The tenant's chain; the platform's own when absent.
     tenant: Option<TenantId>,
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]

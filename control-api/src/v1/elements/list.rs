@@ -14,7 +14,7 @@ use super::view::ElementView;
 use crate::http::caller::{Caller, CatalogRead};
 use crate::http::list::PageQuery;
 use crate::http::problem::ApiError;
-use crate::http::query::{Query, at_most};
+use crate::http::query::{Query, at_most, rows};
 use crate::state::ApiState;
 
 /// What to look for.
@@ -23,7 +23,8 @@ use crate::state::ApiState;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchQuery {
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]
@@ -83,4 +84,18 @@ fn read_facets(text: &str) -> Result<BTreeMap<String, String>, ApiError> {
         let detail = "facets are written facet:value, separated by commas";
         ApiError::parameter(FieldError::new("facets", "invalid_facets", detail))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzed_facets_are_pairs() {
+        crate::fuzz::text("control-api/src/v1/elements/list.rs read_facets", &["region:eu,topic:weather"], |text| {
+            let facets = read_facets(text).map_err(|error| error.problem.code)?;
+            assert!(facets.iter().all(|(facet, value)| !facet.is_empty() && !value.is_empty()), "{text}");
+            Ok::<_, String>(facets.len())
+        });
+    }
 }

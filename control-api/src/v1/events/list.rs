@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::read_types;
 use crate::http::caller::{Caller, EventsRead};
 use crate::http::problem::ApiError;
-use crate::http::query::{Query, at_most};
+use crate::http::query::{Query, at_most, position, rows};
 use crate::state::ApiState;
 
 /// Which events.
@@ -19,14 +19,15 @@ use crate::state::ApiState;
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsParams {
     /// Only events after this sequence; the beginning when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "position")]
     after: u64,
     /// Only these types, separated by commas.
     #[serde(default, deserialize_with = "at_most::<2000, _>")]
     #[param(max_length = 2000)]
     types: Option<String>,
     /// Events per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
 }
 

@@ -16,3 +16,16 @@ fn read_types(text: Option<&str>) -> Result<Vec<EventType>, ApiError> {
     let types: Result<Vec<EventType>, String> = words.map(str::parse).collect();
     types.map_err(|detail| ApiError::parameter(FieldError::new("types", "unknown_event_type", detail)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzed_types_are_those_that_there_are() {
+        let seed = "io.headgate.channel.ready.v1, io.headgate.order.failed.v1";
+        crate::fuzz::text("control-api/src/v1/events/mod.rs read_types", &[seed], |text| {
+            read_types(Some(text)).map(|types| types.len()).map_err(|error| error.problem.code)
+        });
+    }
+}

@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 use super::read_types;
 use crate::http::caller::{Caller, EventsRead};
 use crate::http::problem::ApiError;
-use crate::http::query::{Query, at_most};
+use crate::http::query::{Query, at_most, position};
 use crate::state::ApiState;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(15 * 60);
 #[serde(deny_unknown_fields)]
 pub(crate) struct StreamParams {
     /// Only events after this sequence; the beginning when absent. `Last-Event-ID` goes before it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "position")]
     after: u64,
     /// Only these types, separated by commas.
     #[serde(default, deserialize_with = "at_most::<2000, _>")]

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use crate::http::caller::{Caller, CatalogRead};
 use crate::http::list::PageQuery;
 use crate::http::problem::ApiError;
-use crate::http::query::{Query, at_most};
+use crate::http::query::{Query, at_most, rows};
 use crate::state::ApiState;
 
 /// Which nodes.
@@ -19,7 +19,8 @@ use crate::state::ApiState;
 #[serde(deny_unknown_fields)]
 pub(crate) struct NodesQuery {
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]

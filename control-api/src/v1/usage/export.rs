@@ -37,7 +37,7 @@ pub(crate) enum Wanted {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExportParams {
     /// The month, `YYYY-MM`; the present one when absent.
-    #[param(pattern = "^[0-9]{4}-[0-9]{2}$")]
+    #[param(pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$")]
     month: Option<String>,
     /// Only what was stored before this moment: the same cut-off gives the same file, byte for byte.
     cutoff: Option<DateTime<Utc>>,

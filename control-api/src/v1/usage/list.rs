@@ -14,7 +14,7 @@ use super::month::Month;
 use crate::http::caller::{Admin, Caller, UsageRead};
 use crate::http::list::PageQuery;
 use crate::http::problem::ApiError;
-use crate::http::query::{Query, at_most};
+use crate::http::query::{Query, at_most, rows};
 use crate::state::ApiState;
 
 /// What a tenant's sums can be taken by.
@@ -44,7 +44,8 @@ pub(crate) struct UsageParams {
     /// Of this meter only, for example `deliver.bytes`.
     meter: Option<Meter>,
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]
@@ -74,7 +75,8 @@ pub(crate) struct AllUsageParams {
     /// Of this meter only, for example `deliver.bytes`.
     meter: Option<Meter>,
     /// Rows per page; 50 when absent, coerced to 1,000.
-    #[param(minimum = 1)]
+    #[serde(default, deserialize_with = "rows")]
+    #[param(minimum = 1, maximum = 2147483647)]
     page_size: Option<u32>,
     /// `next_page_token` of the page before.
     #[serde(default, deserialize_with = "at_most::<2048, _>")]
@@ -144,4 +146,18 @@ fn read_groups(text: Option<&str>, groups: &[(&str, GroupBy)]) -> Result<Vec<Gro
         })
     };
     words.map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzzed_groups_are_those_that_there_are() {
+        crate::fuzz::text(
+            "control-api/src/v1/usage/list.rs read_groups",
+            &["day, channel,element", "tenant"],
+            |text| read_groups(Some(text), &ALL_GROUPS).map(|groups| groups.len()).map_err(|error| error.problem.code),
+        );
+    }
 }

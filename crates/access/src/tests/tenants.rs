@@ -29,6 +29,51 @@ async fn tenants_are_created_listed_filtered_and_changed() {
     }
 }
 
+/// What is asked of a tenant in each state, and where it is then.
+#[tokio::test]
+async fn the_full_table_of_tenant_states_is_as_reviewed() {
+    const REVIEWED: &str = "\
+ACTIVE suspend SUSPENDED
+ACTIVE resume ACTIVE
+ACTIVE offboard OFFBOARDED
+SUSPENDED suspend SUSPENDED
+SUSPENDED resume ACTIVE
+SUSPENDED offboard OFFBOARDED
+OFFBOARDED suspend refused: tenant_offboarded
+OFFBOARDED resume refused: tenant_offboarded
+OFFBOARDED offboard OFFBOARDED
+";
+    for world in worlds().await {
+        let mut table = String::new();
+        for from in [TenantState::Active, TenantState::Suspended, TenantState::Offboarded] {
+            for event in ["suspend", "resume", "offboard"] {
+                let tenant = world.tenant("a").await;
+                let (mut tx, clock) = (world.db.control.platform().await.unwrap(), world.clock());
+                let began = match from {
+                    TenantState::Active => tenants::get(&mut tx, tenant).await,
+                    TenantState::Suspended => tenants::suspend(&mut tx, tenant, &clock).await,
+                    TenantState::Offboarded => tenants::offboard(&mut tx, tenant, &clock).await,
+                };
+                assert_eq!(began.unwrap().state, from);
+                let ended = match event {
+                    "suspend" => tenants::suspend(&mut tx, tenant, &clock).await,
+                    "resume" => tenants::resume(&mut tx, tenant, &clock).await,
+                    _ => tenants::offboard(&mut tx, tenant, &clock).await,
+                };
+                let ended = match ended {
+                    Ok(tenant) => tenant.state.as_str().to_owned(),
+                    Err(error) => {
+                        assert_eq!(tenants::get(&mut tx, tenant).await.unwrap().state, from);
+                        format!("refused: {}", error.code())
+                    }
+                };
+                table.push_str(&format!("{} {event} {ended}\n", from.as_str()));
+            }
+        }
+        assert_eq!(table, REVIEWED);
+    }
+}
+
 #[tokio::test]
 async fn a_name_that_does_not_serve_is_refused_with_its_place() {
     for world in worlds().await {

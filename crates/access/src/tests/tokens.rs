@@ -199,6 +199,35 @@ async fn a_forged_token_is_refused_whatever_is_forged() {
     }
 }
 
+/// The key and signature are right, so that whatever is in the token is looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn fuzzed_tokens_are_refused_unless_they_say_what_a_token_says() {
+    let world = worlds().await.remove(0);
+    let tenant = world.tenant("a").await;
+    let (client, secret) = world.client(Some(tenant), Scopes::tenant()).await;
+    let token = world.token(&client, &secret).await;
+    let (key, kid) = stolen_key(&world).await;
+    let header = json!({"typ": "at+jwt", "alg": "EdDSA", "kid": kid}).to_string();
+    let claims = claims_of(&token).to_string();
+    let runtime = tokio::runtime::Handle::current();
+    let verify = |token: &str| {
+        tokio::task::block_in_place(|| runtime.block_on(world.access.verify(token)))
+            .map(|principal| assert_eq!((principal.client, principal.tenant), (client.id, Some(tenant))))
+            .map_err(|error| {
+                assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{token}: {error}");
+                error.to_string()
+            })
+    };
+    crate::fuzz::text("crates/access/src/issuer/verify.rs verify", &[&token], verify);
+    let signed = |header: &str, claims: &str| {
+        let message = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let signature = key.sign(message.as_bytes());
+        verify(&format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes())))
+    };
+    crate::fuzz::text("crates/access/src/issuer/verify.rs header", &[&header], |text| signed(text, &claims));
+    crate::fuzz::text("crates/access/src/issuer/verify.rs claims", &[&claims], |text| signed(&header, text));
+}
+
 #[tokio::test]
 async fn tenant_and_scopes_in_a_token_grant_nothing_by_themselves() {
     for world in worlds().await {

@@ -462,3 +462,13 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn fuzzed_names_of_data_files_cover_a_range_or_are_foreign() {
+    let name = "00000000000000000001-00000000000000000500-0192.parquet";
+    crate::fuzz::text("crates/lake/src/delta/data_file.rs parse", &[name, "7-7-x"], |text| {
+        let file = super::data_file::DataFile::parse(text, 1, None).map_err(|error| error.code())?;
+        assert!(file.first <= file.last && file.path == text);
+        Ok::<_, &str>(file.records)
+    });
+}

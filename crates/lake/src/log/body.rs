@@ -4,6 +4,9 @@
 //! would be the same in every row or can be derived (`_offset`, `_ingested_at`, an `_op` that is
 //! always `insert`, an all-null `_before`) is left out, so a commit of one small record takes a few
 //! hundred bytes.
+//!
+//! The compressed frame carries a checksum of its content, because the Arrow reader trusts the lengths
+//! it finds there: a damaged body is an error, never a panic or other records.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,11 +22,16 @@ use arrow::ipc::{MetadataVersion, root_as_message};
 use crate::error::{LakeError, Result};
 use crate::layout::{BEFORE, OP};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const WITH_OP: u8 = 1;
 const WITH_BEFORE: u8 = 2;
-/// version, flags, rows (u32), uncompressed bytes (u64), IPC message bytes (u32).
-const HEADER: usize = 1 + 1 + 4 + 8 + 4;
+/// version, uncompressed bytes (u64).
+const HEADER: usize = 1 + 8;
+/// At the start of what is compressed: flags, rows (u32), IPC message bytes (u32); the rest are zeros,
+/// so that the columns behind it stay aligned.
+const INNER: usize = 16;
+/// More than any commit has: what a damaged header could ask for beyond it is not reserved.
+const MAX_PLAIN: u64 = 4 << 30;
 const INSERT: &str = "insert";
 
 /// Encodes a batch with the columns of [`crate::layout::log_schema`].
@@ -54,14 +62,15 @@ pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
         &options,
         &mut Default::default(),
     )?;
-    let plain = [encoded.ipc_message.as_slice(), encoded.arrow_data.as_slice()].concat();
+    let mut inner = [0; INNER];
+    inner[0] = flags;
+    inner[4..8].copy_from_slice(&(batch.num_rows() as u32).to_le_bytes());
+    inner[8..12].copy_from_slice(&(encoded.ipc_message.len() as u32).to_le_bytes());
+    let plain = [inner.as_slice(), &encoded.ipc_message, &encoded.arrow_data].concat();
     let compressed = compress(&plain)?;
     let mut body = Vec::with_capacity(HEADER + compressed.len());
     body.push(VERSION);
-    body.push(flags);
-    body.extend_from_slice(&(batch.num_rows() as u32).to_le_bytes());
     body.extend_from_slice(&(plain.len() as u64).to_le_bytes());
-    body.extend_from_slice(&(encoded.ipc_message.len() as u32).to_le_bytes());
     body.extend_from_slice(&compressed);
     Ok(body)
 }
@@ -75,7 +84,11 @@ fn compress(plain: &[u8]) -> Result<Vec<u8>> {
     COMPRESSOR.with_borrow_mut(|kept| {
         let compressor = match kept {
             Some(compressor) => compressor,
-            None => kept.insert(zstd::bulk::Compressor::new(1)?),
+            None => {
+                let mut compressor = zstd::bulk::Compressor::new(1)?;
+                compressor.include_checksum(true)?;
+                kept.insert(compressor)
+            }
         };
         Ok(compressor.compress(plain)?)
     })
@@ -88,11 +101,16 @@ pub(super) fn decode(body: &[u8], schema: &SchemaRef) -> Result<RecordBatch> {
     if header[0] != VERSION {
         return Err(LakeError::Damaged(format!("a commit's body has the unknown version {}", header[0])));
     }
-    let flags = header[1];
-    let rows = u32::from_le_bytes(header[2..6].try_into().map_err(|_| damaged())?) as usize;
-    let plain = u64::from_le_bytes(header[6..14].try_into().map_err(|_| damaged())?) as usize;
-    let message = u32::from_le_bytes(header[14..18].try_into().map_err(|_| damaged())?) as usize;
-    let plain = Buffer::from_vec(zstd::bulk::decompress(compressed, plain)?);
+    let plain = u64::from_le_bytes(header[1..].try_into().map_err(|_| damaged())?);
+    let plain = Some(plain).filter(|bytes| *bytes <= MAX_PLAIN).ok_or_else(damaged)? as usize;
+    let plain = zstd::bulk::decompress(compressed, plain)
+        .map_err(|error| LakeError::Damaged(format!("a commit's body cannot be unpacked: {error}")))?;
+    let plain = Buffer::from_vec(plain);
+    let inner = plain.get(..INNER).ok_or_else(damaged)?;
+    let flags = inner[0];
+    let rows = u32::from_le_bytes(inner[4..8].try_into().map_err(|_| damaged())?) as usize;
+    let message = u32::from_le_bytes(inner[8..12].try_into().map_err(|_| damaged())?) as usize;
+    let plain = plain.slice(INNER);
     if plain.len() < message {
         return Err(damaged());
     }

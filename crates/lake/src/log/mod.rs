@@ -4,6 +4,8 @@
 mod body;
 mod commit;
 mod directory;
+#[cfg(test)]
+mod fuzzed;
 mod reached;
 mod side;
 mod store;

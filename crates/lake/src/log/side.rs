@@ -1,4 +1,6 @@
-//! Side items of a commit as bytes: each with its length, compressed together.
+//! Side items of a commit as bytes: each with its length, compressed together, with a checksum.
+
+use std::io::Write;
 
 use crate::error::{LakeError, Result};
 
@@ -11,12 +13,15 @@ pub(super) fn encode(items: &[Vec<u8>]) -> Result<Option<Vec<u8>>> {
         plain.extend_from_slice(&(item.len() as u64).to_le_bytes());
         plain.extend_from_slice(item);
     }
-    Ok(Some(zstd::stream::encode_all(plain.as_slice(), 1)?))
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1)?;
+    encoder.include_checksum(true)?;
+    encoder.write_all(&plain)?;
+    Ok(Some(encoder.finish()?))
 }
 
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Vec<u8>>> {
     let damaged = || LakeError::Damaged("the side items of a commit cannot be read".to_owned());
-    let plain = zstd::stream::decode_all(body)?;
+    let plain = zstd::stream::decode_all(body).map_err(|_| damaged())?;
     let mut rest = plain.as_slice();
     let mut items = Vec::new();
     while let Some((length, tail)) = rest.split_first_chunk::<8>() {

@@ -88,3 +88,13 @@ fn wrong_documents_name_the_place() {
     assert!(broken("    L: { Shards: 50, ", "    XXL: { Shards: 50, ").contains("cloudformation/data-in/stream"));
     assert!(broken("revision: 1", "revison: 1").contains("revison"));
 }
+
+#[test]
+fn fuzzed_profiles_are_whole_or_refused() {
+    const ONE: &str = "revision: 1\nsizes:\n  S: {title: Small}\ndata_in:\n  http:\n    sizes: {}\ndata_out: {}\n";
+    let embedded = include_str!("../../../../templates/profiles.yaml");
+    let beginning = &embedded[..embedded.len().min(6_000)];
+    crate::fuzz::text("crates/provisioning/src/profiles/document.rs read", &[ONE, beginning, embedded], |text| {
+        Profiles::parse(text).map(|profiles| profiles.profiles.len()).map_err(|error| error.to_string())
+    });
+}

@@ -10,6 +10,8 @@ mod cells;
 mod document;
 mod filter;
 #[cfg(test)]
+mod fuzzed;
+#[cfg(test)]
 mod power;
 mod query;
 mod render;
@@ -33,6 +35,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::{OpenChannel, Opened, SinkError, Technology};
+use crate::addresses::Address;
 
 /// The technology.
 #[derive(Debug)]
@@ -57,6 +60,10 @@ impl Technology for Api {
 
     fn check_options(&self, options: &IndexMap<String, Value>) -> Vec<FieldError> {
         settings::Settings::read(options).err().unwrap_or_default()
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        serve::addresses().list().to_vec()
     }
 
     async fn open(&self, channel: OpenChannel) -> Result<Opened, SinkError> {

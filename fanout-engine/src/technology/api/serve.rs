@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query as QueryParameters, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use headgate_types::{ErrorKind, FieldError, Problem};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
 use serde::Deserialize;
@@ -23,6 +22,7 @@ use super::query::{self, Parameters, Query};
 use super::render::{self, Format};
 use super::store::{Store, failed};
 use super::table::Table;
+use crate::addresses::Addresses;
 use crate::technology::{SinkError, problem};
 
 /// How long one statement may run.
@@ -39,11 +39,16 @@ pub struct Reading {
     url: Arc<str>,
 }
 
+/// What an api channel answers.
+pub fn addresses() -> Addresses<Reading> {
+    Addresses::default().get("/", index).get("/openapi.json", openapi).get("/{table}", list).get("/{table}/{key}", one)
+}
+
 /// The router of the channel `name` at `url`, answering at most `connections` requests at once.
 ///
 /// # Errors
 /// An origin of the options is no header value.
-pub fn router(store: Arc<Store>, name: &str, url: &str, connections: u32) -> Result<Router, SinkError> {
+pub fn router(store: Arc<Store>, name: &str, url: &str, connections: u32) -> Result<Addresses, SinkError> {
     let mut origins: Vec<HeaderValue> = Vec::new();
     for origin in store.tables().iter().flat_map(|table| &table.settings.cors_origins) {
         let value = HeaderValue::from_str(origin).map_err(|_| SinkError::reject(format!("{origin:?} is no origin")))?;
@@ -57,12 +62,7 @@ pub fn router(store: Arc<Store>, name: &str, url: &str, connections: u32) -> Res
         name: name.into(),
         url: url.into(),
     };
-    let router = Router::new()
-        .route("/", get(index))
-        .route("/openapi.json", get(openapi))
-        .route("/{table}", get(list))
-        .route("/{table}/{key}", get(one))
-        .with_state(reading);
+    let router = addresses().with_state(reading);
     if origins.is_empty() {
         return Ok(router);
     }
@@ -72,7 +72,7 @@ pub fn router(store: Arc<Store>, name: &str, url: &str, connections: u32) -> Res
         .allow_headers([header::AUTHORIZATION, header::ACCEPT, header::IF_NONE_MATCH])
         .expose_headers([header::ETAG, header::LINK, NEXT_PAGE, TOTAL])
         .max_age(Duration::from_secs(3_600));
-    Ok(router.layer(cors))
+    Ok(router.cors(cors))
 }
 
 const NEXT_PAGE: HeaderName = HeaderName::from_static("x-next-page-token");

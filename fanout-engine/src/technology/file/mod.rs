@@ -23,6 +23,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::{OpenChannel, Opened, SinkError, Technology};
+use crate::addresses::Address;
 
 pub use settings::Format;
 
@@ -50,6 +51,10 @@ impl Technology for File {
 
     fn check_options(&self, options: &IndexMap<String, Value>) -> Vec<FieldError> {
         settings::Settings::read(options).err().unwrap_or_default()
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        serve::addresses().list().to_vec()
     }
 
     async fn open(&self, channel: OpenChannel) -> Result<Opened, SinkError> {

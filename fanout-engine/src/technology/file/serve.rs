@@ -3,13 +3,12 @@
 use std::io::SeekFrom;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use headgate_types::page::page_size;
 use headgate_types::{ErrorKind, Problem, SharedClock};
 use serde::Deserialize;
@@ -18,19 +17,26 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use super::store::{Listed, Store};
+use crate::addresses::Addresses;
 use crate::technology::{OpenChannel, SinkError, problem};
 
+/// What the handlers share.
 #[derive(Debug, Clone)]
-struct Reading {
+pub struct Reading {
     store: Arc<Store>,
     clock: SharedClock,
     url: Arc<str>,
 }
 
+/// What a file channel answers.
+pub fn addresses() -> Addresses<Reading> {
+    Addresses::default().get("/", manifest).get("/files/{name}", download).delete("/files/{name}", remove)
+}
+
 /// The router of one file channel.
-pub fn router(store: Arc<Store>, channel: &OpenChannel) -> Router {
+pub fn router(store: Arc<Store>, channel: &OpenChannel) -> Addresses {
     let reading = Reading { store, clock: channel.clock.clone(), url: channel.public_url.as_str().into() };
-    Router::new().route("/", get(manifest)).route("/files/{name}", get(download).delete(remove)).with_state(reading)
+    addresses().with_state(reading)
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,6 +199,20 @@ fn unavailable(error: &SinkError) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fuzzed_ranges_lie_within_the_file() {
+        for size in [0, 1, 10, u64::MAX] {
+            let seeds = ["bytes=0-3", "bytes=4-", "bytes=-4", "bytes=10-18446744073709551615"];
+            crate::fuzz::text("fanout-engine/src/technology/file/serve.rs range", &seeds, |text| {
+                let asked = range(text, size);
+                if let Asked::Part(start, end) = asked {
+                    assert!(start <= end && end < size, "{text} of {size}");
+                }
+                asked
+            });
+        }
+    }
 
     #[test]
     fn ranges_follow_rfc_9110() {

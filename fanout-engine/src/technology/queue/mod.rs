@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use self::settings::Settings;
 use super::{OpenChannel, Opened, SinkError, Technology};
+use crate::addresses::Address;
 
 /// The technology.
 #[derive(Debug)]
@@ -49,6 +50,10 @@ impl Technology for Queue {
 
     fn check_options(&self, options: &IndexMap<String, Value>) -> Vec<FieldError> {
         Settings::read(options).err().unwrap_or_default()
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        serve::addresses().list().to_vec()
     }
 
     async fn open(&self, channel: OpenChannel) -> Result<Opened, SinkError> {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query as QueryOf, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+
 use headgate_types::limits::Limits;
 use headgate_types::{ErrorKind, FieldError, Problem, SharedClock};
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::settings::VISIBILITY;
 use super::store::{Queue, Receipt, Received, Verdict};
+use crate::addresses::Addresses;
 use crate::technology::{OpenChannel, SinkError};
 
 /// Messages per answer when none are asked for, and at most.
@@ -38,9 +39,9 @@ pub struct Working {
 }
 
 /// The router of one queue channel.
-pub fn router(queue: Arc<Queue>, channel: &OpenChannel) -> Router {
+pub fn router(queue: Arc<Queue>, channel: &OpenChannel) -> Addresses {
     let elements = channel.elements.iter().map(|output| output.name.clone()).collect();
-    routes(Working::new(queue, &channel.limits, elements, channel.clock.clone()))
+    addresses().with_state(Working::new(queue, &channel.limits, elements, channel.clock.clone()))
 }
 
 impl Working {
@@ -56,18 +57,17 @@ impl Working {
     }
 }
 
-/// The routes over a queue.
-pub fn routes(working: Working) -> Router {
-    Router::new()
-        .route("/", get(depth))
-        .route("/receive", post(receive))
-        .route("/ack", post(acknowledge))
-        .route("/nack", post(give_back))
-        .route("/extend", post(extend))
-        .route("/dead", get(dead))
-        .route("/redrive", post(redrive))
-        .route("/discard", post(discard))
-        .with_state(working)
+/// What a queue channel answers.
+pub fn addresses() -> Addresses<Working> {
+    Addresses::default()
+        .get("/", depth)
+        .post("/receive", receive)
+        .post("/ack", acknowledge)
+        .post("/nack", give_back)
+        .post("/extend", extend)
+        .get("/dead", dead)
+        .post("/redrive", redrive)
+        .post("/discard", discard)
 }
 
 /// A problem as a response.
@@ -149,9 +149,6 @@ struct Wanted {
     wait: Option<u64>,
     /// Seconds for which nobody else gets the messages; the channel's when absent.
     visibility: Option<u64>,
-    /// The channel key, for clients that cannot set a header; read by the listener.
-    #[serde(rename = "key")]
-    _key: Option<String>,
 }
 
 async fn receive(State(working): State<Working>, asked: Asked<Wanted>) -> Result<Response, Refused> {
@@ -288,9 +285,6 @@ struct Page {
     after: Option<u64>,
     /// Dead letters per answer.
     limit: Option<u64>,
-    /// The channel key, for clients that cannot set a header; read by the listener.
-    #[serde(rename = "key")]
-    _key: Option<String>,
 }
 
 async fn dead(State(working): State<Working>, asked: Asked<Page>) -> Answer {

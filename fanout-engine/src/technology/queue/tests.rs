@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use super::serve;
 use super::settings::Settings;
-use super::store::{NewMessage, Queue};
+use super::store::{NewMessage, Queue, Receipt};
 use crate::delivery::limits::PLENTY;
 use crate::technology::{FlowKey, SinkError};
 
@@ -43,8 +43,8 @@ async fn bench(limits: Limits) -> Bench {
 async fn open(directory: &tempfile::TempDir, clock: &Arc<FakeClock>, limits: &Limits) -> (Arc<Queue>, Router) {
     let queue = Queue::open(directory.path(), settings(), limits.retention_bytes).await.unwrap();
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
-    let router = serve::routes(serve::Working::new(Arc::clone(&queue), limits, vec!["a".to_owned()], clock));
-    (queue, router)
+    let working = serve::Working::new(Arc::clone(&queue), limits, vec!["a".to_owned()], clock);
+    (queue, serve::addresses().with_state(working).into_router())
 }
 
 impl Bench {
@@ -286,4 +286,17 @@ async fn wrong_requests_name_what_is_wrong() {
     assert_eq!(bench.ask(Method::POST, "/receive", None).await.0, 429);
     bench.queue.close().await;
     assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
+}
+
+#[test]
+fn fuzzed_receipts_are_read_as_they_are_written() {
+    crate::fuzz::text(
+        "fanout-engine/src/technology/queue/store.rs from_str",
+        &["1-00000000000000ff", "ff-0123456789abcdef"],
+        |text| {
+            let receipt = text.parse::<Receipt>()?;
+            assert_eq!(receipt.to_string(), text);
+            Ok::<_, ()>(())
+        },
+    );
 }

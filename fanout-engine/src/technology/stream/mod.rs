@@ -24,6 +24,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::{OpenChannel, Opened, SinkError, Technology};
+use crate::addresses::Address;
 
 /// The technology.
 #[derive(Debug)]
@@ -51,6 +52,10 @@ impl Technology for Stream {
             FieldError::new(format!("/{name}"), "unknown_option", format!("stream channels have no option {name:?}"))
         };
         options.keys().map(unknown).collect()
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        serve::addresses().list().to_vec()
     }
 
     async fn open(&self, channel: OpenChannel) -> Result<Opened, SinkError> {

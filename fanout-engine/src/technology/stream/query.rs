@@ -27,9 +27,6 @@ pub struct Query {
     wait: Option<u64>,
     /// Only the records of this element.
     pub element: Option<String>,
-    /// The channel key, for clients that cannot set a header; read by the listener.
-    #[serde(rename = "key")]
-    _key: Option<String>,
 }
 
 impl Query {
@@ -103,6 +100,19 @@ mod tests {
             headers.insert("last-event-id", header.parse().unwrap());
         }
         query.start(&headers, ENDS).map_err(|problem| (problem.status, problem.code))
+    }
+
+    #[test]
+    fn fuzzed_positions_lie_within_the_stream() {
+        crate::fuzz::text(
+            "fanout-engine/src/technology/stream/query.rs start",
+            &["12", "latest", "earliest"],
+            |text| {
+                let started = start(Some(text), None);
+                assert!(started.as_ref().map_or(true, |at| (ENDS.floor..=ENDS.last).contains(at)), "{text}");
+                started
+            },
+        );
     }
 
     #[test]

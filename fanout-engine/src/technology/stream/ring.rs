@@ -6,7 +6,7 @@
 //! Positions are the channel's own sequence (rule 23). The file runs `synchronous=NORMAL` (rule
 //! 26), so a power loss may take the newest records *and* their cursor, and they are delivered
 //! again. What was handed out must then not be handed out for something else, so positions are
-//! reserved in synced blocks: after a crash the sequence goes on behind the block.
+//! reserved by the million, synced: after a crash the sequence goes on behind what is reserved.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

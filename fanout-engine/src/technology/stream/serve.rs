@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -11,8 +12,6 @@ use axum::extract::{Query as QueryOf, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use futures::Stream;
 use headgate_types::{ErrorKind, Problem, SharedClock};
 use serde_json::json;
@@ -22,6 +21,7 @@ use super::block::Kept;
 use super::follow::{Follower, Next};
 use super::query::Query;
 use super::ring::Ring;
+use crate::addresses::Addresses;
 use crate::technology::OpenChannel;
 
 /// The header that says where to read on.
@@ -41,19 +41,14 @@ pub struct Reading {
 }
 
 /// The router of one stream channel.
-pub fn router(ring: Arc<Ring>, channel: &OpenChannel) -> Router {
+pub fn router(ring: Arc<Ring>, channel: &OpenChannel) -> Addresses {
     let elements = channel.elements.iter().map(|output| output.name.clone()).collect();
-    routes(Reading::new(ring, elements, channel.clock.clone()))
+    addresses().with_state(Reading::new(ring, elements, channel.clock.clone()))
 }
 
-/// The routes over a ring.
-pub fn routes(reading: Reading) -> Router {
-    Router::new()
-        .route("/", get(ends))
-        .route("/records", get(poll))
-        .route("/sse", get(sse))
-        .route("/ws", get(socket))
-        .with_state(reading)
+/// What a stream channel answers.
+pub fn addresses() -> Addresses<Reading> {
+    Addresses::default().get("/", ends).get("/records", poll).get("/sse", sse).get("/ws", socket)
 }
 
 /// A problem as a response.

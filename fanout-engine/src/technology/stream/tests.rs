@@ -40,7 +40,8 @@ async fn open(directory: &tempfile::TempDir, clock: &Arc<FakeClock>, limits: &Li
     use headgate_types::Clock;
     let ring = Arc::new(Ring::open(directory.path(), limits, clock.now()).await.unwrap());
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
-    let router = serve::routes(Reading::new(Arc::clone(&ring), vec!["a".to_owned(), "b".to_owned()], clock));
+    let reading = Reading::new(Arc::clone(&ring), vec!["a".to_owned(), "b".to_owned()], clock);
+    let router = serve::addresses().with_state(reading).into_router();
     (ring, router)
 }
 
