@@ -85,6 +85,13 @@ impl ChannelSpec {
                 {
                     errors.push(FieldError::new("/quota", "empty", "a quota limits records, bytes or both"));
                 }
+                let given = spec.quota.iter().flat_map(|quota| [("records", quota.records), ("bytes", quota.bytes)]);
+                for (name, most) in given {
+                    if most.is_some_and(|most| i64::try_from(most).is_err()) {
+                        let detail = format!("a quota has at most {} {name}", i64::MAX);
+                        errors.push(FieldError::new(format!("/quota/{name}"), "out_of_range", detail));
+                    }
+                }
             }
         }
         errors
@@ -190,7 +197,26 @@ pub struct PinnedSize {
 
 #[cfg(test)]
 mod tests {
+    use headgate_types::timing::{OnExceed, QuotaPeriod};
+
     use super::*;
+
+    #[test]
+    fn a_quota_is_a_number_that_can_be_counted_to() {
+        let quota = |records| Quota {
+            period: QuotaPeriod::Day,
+            records: Some(records),
+            bytes: None,
+            on_exceed: OnExceed::default(),
+        };
+        let places = |records| {
+            let spec =
+                OutSpec { data: vec![SelectionItem::default()], quota: Some(quota(records)), ..OutSpec::default() };
+            ChannelSpec::Out(spec).errors().into_iter().map(|error| error.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(places(i64::MAX as u64), [""; 0]);
+        assert_eq!(places(i64::MAX as u64 + 1), ["/quota/records"]);
+    }
 
     #[test]
     fn a_principal_is_a_role_or_user_of_one_account() {

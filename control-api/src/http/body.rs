@@ -74,6 +74,12 @@ async fn read(request: Request, limit: usize) -> Result<bytes::Bytes, ApiError> 
 
 /// Reads a document; errors carry a pointer, and the line and column in their text.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Every body is an object; the library would take the values of an array for its members, in order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let detail = "the document: a JSON object is expected, not an array".to_owned();
+        let problem = Problem::new(ErrorKind::Invalid, "invalid_body", detail.clone());
+        return Err(ApiError::of(problem.with_fields(vec![FieldError::new("", "invalid_value", detail)])));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| refusal(&error))?;
     json.end().map_err(|error| syntax(&error, "/"))?;
@@ -189,6 +195,12 @@ mod tests {
 
     fn field(text: &str) -> FieldError {
         parse::<Order>(text.as_bytes()).unwrap_err().problem.errors.remove(0)
+    }
+
+    #[test]
+    fn an_array_is_not_taken_for_an_object() {
+        let error = field(r#"[ "api", [] ]"#);
+        assert_eq!((error.pointer.as_str(), error.code.as_str()), ("", "invalid_value"));
     }
 
     #[test]
