@@ -80,7 +80,6 @@ impl<S: Clone + Send + Sync + 'static> Addresses<S> {
     }
 
     /// To be served.
-    #[must_use]
     pub fn into_router(self) -> Router<S> {
         self.router
     }

@@ -6,7 +6,7 @@ mod secrets;
 
 use std::collections::BTreeMap;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use headgate_access::{Access, AccessConfig, MasterKey};
 use headgate_database::{Db, Options, Part};
 use headgate_fanout_engine::addresses::Address;
@@ -273,7 +273,7 @@ async fn expired(stage: &Stage, admin: &ApiClient) -> String {
     let path = format!("/v1/admin/tenants/{}/clients", stage.consumer.tenant);
     let client = admin.post(&path, &json!({"name": "early", "scopes": scopes().collect::<Vec<_>>()})).await.unwrap();
     let secret = client["client_secret"].as_str().unwrap().to_owned().into();
-    let past = access(&stage.platform, FakeClock::at(Utc::now() - TimeDelta::hours(2))).await;
+    let past = access(&stage.platform, FakeClock::at(SystemClock::shared().now() - TimeDelta::hours(2))).await;
     past.issue_token(client["id"].as_str().unwrap(), &secret, None, None).await.unwrap().access_token
 }
 

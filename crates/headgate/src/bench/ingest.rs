@@ -21,7 +21,7 @@ const WINDOW: usize = 200;
 /// B1: 64 senders, one row of 300 bytes each at a time.
 pub async fn single(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
     let body = |sender: u64, nth: u64| row((sender << 32) | nth, 0).into_bytes();
-    compare(arguments, report, "B1", 64, 1, "application/json", body.clone()).await?;
+    compare(arguments, report, "B1", 64, 1, "application/json", body).await?;
     jetstream(arguments, report, "B1", 64, 1, body).await
 }
 

@@ -102,7 +102,7 @@ pub async fn conform(arguments: &BenchArguments, report: &mut Report) -> Result<
             write_rows(&file, bad)?;
             let name = if bad == 0 { "headgate" } else { "headgate, 1 % bad" };
             let (rows, whole, conformed, bytes) = conform_file(&file).await?;
-            let expected = ROWS - if bad == 0 { 0 } else { ROWS / bad };
+            let expected = ROWS - ROWS.checked_div(bad).unwrap_or(0);
             if rows != expected {
                 bail!("{rows} rows of {expected} are in the table");
             }
