@@ -257,8 +257,8 @@ fn spawn(directory: &Path, options: &Options) -> Result<Child> {
         .arg(directory.join("data"))
         .args(&options.arguments)
         .args(["--outbound-allow", "127.0.0.0/8"])
-        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .env("RUST_LOG", "info,deltalake=warn,buoyant_kernel=warn,sqlx=warn")
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log);

@@ -51,7 +51,7 @@ async fn secrets(database: Database) {
     // A channel of each kind, with every credential there is, some of them rotated.
     let receiver = Receiver::start().await.unwrap();
     let mut channels = vec![stage.feed.clone()];
-    for profile in ["api", "file", "stream"] {
+    for profile in ["api", "file", "queue", "stream"] {
         channels.push(stage.channel(profile, json!({})).await);
     }
     let order = stage.order_out("webhook", &json!({"url": receiver.url}));
