@@ -17,6 +17,20 @@ pub use disk::Disk;
 pub use explore::{DIRECTORY, Recording, recorded};
 pub use journal::{Entry, entries};
 
+/// Compiles a library that is loaded into processes: `disk.so` in `folder`.
+pub fn compile(folder: &Path, text: &str) {
+    let source = folder.join("disk.c");
+    std::fs::write(&source, text).expect("the source can be written");
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let status = Command::new(compiler)
+        .args(["-O1", "-shared", "-fPIC", "-o"])
+        .arg(folder.join("disk.so"))
+        .arg(&source)
+        .arg("-lpthread")
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "a C compiler is needed");
+}
+
 /// The library, and the journal that it writes.
 #[derive(Debug)]
 pub struct Recorder {
@@ -27,16 +41,7 @@ impl Recorder {
     /// Compiles the library; the journal is empty.
     pub fn new() -> Self {
         let folder = folder();
-        let source = folder.path().join("disk.c");
-        std::fs::write(&source, include_str!("disk.c")).expect("the source can be written");
-        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let status = Command::new(compiler)
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .arg(folder.path().join("disk.so"))
-            .arg(&source)
-            .arg("-lpthread")
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "a C compiler is needed");
+        compile(folder.path(), include_str!("disk.c"));
         Self { folder }
     }
 

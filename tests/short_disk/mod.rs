@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// The library, and what it asks.
@@ -18,15 +17,7 @@ impl ShortDisk {
     /// Compiles the library; nothing is short yet.
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("headgate-short-").tempdir().expect("a temporary directory");
-        let source = folder.path().join("disk.c");
-        std::fs::write(&source, include_str!("disk.c")).expect("the source can be written");
-        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let status = Command::new(compiler)
-            .args(["-O1", "-shared", "-fPIC", "-o"])
-            .arg(folder.path().join("disk.so"))
-            .arg(&source)
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "a C compiler is needed");
+        crate::power_cut::compile(folder.path(), include_str!("disk.c"));
         let path = folder.path().join("control");
         std::fs::write(&path, [0; 16]).expect("the control file can be written");
         let disk = Self { control: File::options().write(true).read(true).open(&path).expect("it is there"), folder };

@@ -7,6 +7,7 @@
 mod contract;
 mod problem;
 mod served;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 

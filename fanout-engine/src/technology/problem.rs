@@ -1,9 +1,10 @@
 //! Problem documents as responses, for the routers of this crate.
 
 use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use headgate_types::{Problem, problem::MEDIA_TYPE};
+use headgate_types::{ErrorKind, Problem, problem::MEDIA_TYPE};
 
 /// A problem as a response, `Retry-After` included.
 #[must_use]
@@ -14,4 +15,38 @@ pub fn problem(problem: &Problem) -> Response {
     }
     let body = serde_json::to_vec(problem).unwrap_or_default();
     response.body(Body::from(body)).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+/// What a handler answers in place of what was asked for.
+pub struct Refused(Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<QueryRejection> for Refused {
+    fn from(rejection: QueryRejection) -> Self {
+        Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()).into()
+    }
+}
+
+impl From<JsonRejection> for Refused {
+    fn from(rejection: JsonRejection) -> Self {
+        Problem::new(ErrorKind::Invalid, "invalid_body", rejection.body_text()).into()
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        problem(&self.0)
+    }
+}
+
+/// All connections that the channel's size allows are taken.
+#[must_use]
+pub fn too_many_connections() -> Problem {
+    let detail = "the channel's size allows no further connection; close one or order a larger size";
+    Problem::new(ErrorKind::TooManyRequests, "too_many_connections", detail).with_retry_after(1)
 }

@@ -8,6 +8,7 @@ mod lake;
 mod load;
 mod matching;
 pub mod peer;
+mod python;
 mod report;
 mod server;
 pub mod webhooks;

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use super::settings::VISIBILITY;
 use super::store::{Queue, Receipt, Received, Verdict};
 use crate::addresses::Addresses;
+use crate::technology::problem::{Refused, too_many_connections};
 use crate::technology::{OpenChannel, SinkError};
 
 /// Messages per answer when none are asked for, and at most.
@@ -70,40 +71,12 @@ pub fn addresses() -> Addresses<Working> {
         .post("/discard", discard)
 }
 
-/// A problem as a response.
-struct Refused(Problem);
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        crate::technology::problem(&self.0)
-    }
-}
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
-impl From<QueryRejection> for Refused {
-    fn from(rejection: QueryRejection) -> Self {
-        Self(Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()))
-    }
-}
-
-impl From<JsonRejection> for Refused {
-    fn from(rejection: JsonRejection) -> Self {
-        Self(Problem::new(ErrorKind::Invalid, "invalid_body", rejection.body_text()))
-    }
-}
-
 impl From<SinkError> for Refused {
     fn from(error: SinkError) -> Self {
         tracing::warn!(%error, "failed to work on a queue");
-        Self(
-            Problem::new(ErrorKind::Unavailable, "queue_unavailable", "the queue cannot be worked on right now")
-                .with_retry_after(2),
-        )
+        Problem::new(ErrorKind::Unavailable, "queue_unavailable", "the queue cannot be worked on right now")
+            .with_retry_after(2)
+            .into()
     }
 }
 
@@ -114,7 +87,7 @@ type Answer = Result<Json<Value>, Refused>;
 fn out_of_range(place: &str, range: std::ops::RangeInclusive<u64>) -> Refused {
     let detail = format!("{place} is a whole number from {} to {}", range.start(), range.end());
     let field = FieldError::new(place, "out_of_range", detail.clone());
-    Refused(Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![field]))
+    Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![field]).into()
 }
 
 fn within(place: &str, given: Option<u64>, default: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, Refused> {
@@ -157,10 +130,7 @@ async fn receive(State(working): State<Working>, asked: Asked<Wanted>) -> Result
     let wait = within("wait", wanted.wait, 0, 0..=MAX_WAIT)?;
     let queue = &working.queue;
     let visibility = within("visibility", wanted.visibility, queue.settings().visibility.as_secs(), VISIBILITY)?;
-    let _connection = working.connections.try_acquire().map_err(|_| {
-        let detail = "the channel's size allows no further connection; close one or order a larger size";
-        Problem::new(ErrorKind::TooManyRequests, "too_many_connections", detail).with_retry_after(1)
-    })?;
+    let _connection = working.connections.try_acquire().map_err(|_| too_many_connections())?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(wait);
     let (mut news, mut closed) = (queue.news(), queue.closed());
     loop {
@@ -275,7 +245,7 @@ fn at_most(count: usize, place: &str) -> Result<(), Refused> {
     }
     let detail = format!("a request names at most {MAX_NAMED}, this names {count}");
     let field = FieldError::new(place, "too_many", detail.clone());
-    Err(Refused(Problem::new(ErrorKind::Invalid, "invalid_body", detail).with_fields(vec![field])))
+    Err(Problem::new(ErrorKind::Invalid, "invalid_body", detail).with_fields(vec![field]).into())
 }
 
 #[derive(Debug, Deserialize)]

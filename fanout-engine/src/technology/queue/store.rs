@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::settings::Settings;
+use crate::technology::sqlite::{connect, int, uint};
 use crate::technology::{FlowKey, SinkError};
 
 const TABLES: &str = "
@@ -452,14 +453,6 @@ impl Queue {
     }
 }
 
-fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
-    let database = Connection::open(file)?;
-    database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    database.pragma_update(None, "journal_mode", "WAL")?;
-    database.pragma_update(None, "synchronous", "NORMAL")?;
-    Ok(database)
-}
-
 fn held(database: &Connection, flow: FlowKey) -> Result<u64, rusqlite::Error> {
     let held = database
         .prepare_cached("SELECT last_offset FROM cursors WHERE element = ?1 AND lane = ?2")?
@@ -559,15 +552,6 @@ fn each(
 ) -> Result<u64, rusqlite::Error> {
     let Some(ids) = ids else { return run("TRUE", &[]).map(|changed| changed as u64) };
     ids.into_iter().try_fold(0, |sum, id| Ok(sum + run("id = ?1", &[&int(id)])? as u64))
-}
-
-/// SQLite's integers are signed; none of ours reaches 2^63.
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn uint(row: &rusqlite::Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
-    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
 }
 
 fn time(row: &rusqlite::Row<'_>, column: usize) -> Result<DateTime<Utc>, rusqlite::Error> {

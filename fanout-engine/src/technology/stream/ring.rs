@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::block::{Block, Kept, NewRecords, ends_of};
+use crate::technology::sqlite::{connect, int, uint};
 use crate::technology::{FlowKey, SinkError};
 
 /// Positions reserved by one synced write.
@@ -278,15 +279,6 @@ impl Ring {
     }
 }
 
-/// Opens the file for writing.
-fn connect(file: &Path) -> Result<Connection, rusqlite::Error> {
-    let database = Connection::open(file)?;
-    database.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    database.pragma_update(None, "journal_mode", "WAL")?;
-    database.pragma_update(None, "synchronous", "NORMAL")?;
-    Ok(database)
-}
-
 impl Store {
     /// The open file.
     fn writer(&mut self, ring: &Ring) -> Result<&mut Writer, rusqlite::Error> {
@@ -490,15 +482,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// SQLite's integers are signed; none of ours reaches 2^63.
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn uint(row: &rusqlite::Row<'_>, column: usize) -> Result<u64, rusqlite::Error> {
-    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
 }
 
 /// What the file holds is not what was put into it.

@@ -23,6 +23,7 @@ use super::query::Query;
 use super::ring::Ring;
 use crate::addresses::Addresses;
 use crate::technology::OpenChannel;
+use crate::technology::problem::{Refused, too_many_connections};
 
 /// The header that says where to read on.
 const NEXT_POSITION: &str = "headgate-next-position";
@@ -49,27 +50,6 @@ pub fn router(ring: Arc<Ring>, channel: &OpenChannel) -> Addresses {
 /// What a stream channel answers.
 pub fn addresses() -> Addresses<Reading> {
     Addresses::default().get("/", ends).get("/records", poll).get("/sse", sse).get("/ws", socket)
-}
-
-/// A problem as a response.
-pub struct Refused(Problem);
-
-impl From<Problem> for Refused {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
-    }
-}
-
-impl From<QueryRejection> for Refused {
-    fn from(rejection: QueryRejection) -> Self {
-        Self(Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()))
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        crate::technology::problem(&self.0)
-    }
 }
 
 type Asked = Result<QueryOf<Query>, QueryRejection>;
@@ -99,14 +79,7 @@ impl Reading {
         }
         let ends = *self.ring.ends().borrow();
         let start = query.start(headers, ends)?;
-        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
-            Problem::new(
-                ErrorKind::TooManyRequests,
-                "too_many_connections",
-                "the channel's size allows no further connection; close one or order a larger size",
-            )
-            .with_retry_after(1)
-        })?;
+        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| too_many_connections())?;
         let follower = Follower::new(Arc::clone(&self.ring), start, query.element.clone());
         Ok((query, follower, permit))
     }

@@ -1,8 +1,6 @@
 //! B3 and B4: what rows cost to become Parquet, and how long a durable Delta commit takes, beside
 //! DuckDB and delta-rs in the Python that the tests use.
 
-mod python;
-
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +13,13 @@ use headgate_lake::{ElementLayout, Lake, LakeConfig, NewCommit, log_schema};
 use headgate_types::model::{InputModel, PayloadFormat};
 use headgate_types::schema::{DataType, ElementKind, Field, Schema};
 use headgate_types::{ElementId, SchemaId, SystemClock};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::python::Python;
 use super::report::{Report, say};
 use super::row;
 use super::server::own;
 use crate::cli::BenchArguments;
-use python::Python;
 
 /// Rows of a file in B3.
 const ROWS: u64 = 500_000;
@@ -114,12 +112,12 @@ pub async fn conform(arguments: &BenchArguments, report: &mut Report) -> Result<
             report.add("B3", name, figures);
         }
         let file = directory.path().join("0.ndjson");
-        let Some(mut python) = Python::start()? else {
+        let Some(mut python) = peers()? else {
             say("B3   DuckDB is not here: HEADGATE_TEST_PYTHON names a Python that has duckdb and deltalake");
             continue;
         };
         let answer =
-            python.ask(&json!({"do": "parquet", "file": file, "to": directory.path().join("duckdb.parquet")}))?;
+            asked(&mut python, &json!({"do": "parquet", "file": file, "to": directory.path().join("duckdb.parquet")}))?;
         let number = |name: &str| answer[name].as_f64().with_context(|| format!("{answer}"));
         report.add(
             "B3",
@@ -204,13 +202,15 @@ pub async fn commits(arguments: &BenchArguments, report: &mut Report) -> Result<
             let figures =
                 json!({"p50_ms": median(&mut times).as_secs_f64() * 1e3, "cpu_ms": cpu * 1e3 / f64::from(commits)});
             report.add("B4", &format!("headgate {rows}"), figures);
-            let Some(mut python) = Python::start()? else {
+            let Some(mut python) = peers()? else {
                 say("B4   delta-rs is not here: HEADGATE_TEST_PYTHON names a Python that has duckdb and deltalake");
                 continue;
             };
             let directory = tempfile::Builder::new().prefix("headgate-bench-").tempdir()?;
-            let answer =
-                python.ask(&json!({"do": "commits", "rows": rows, "commits": commits, "to": directory.path()}))?;
+            let answer = asked(
+                &mut python,
+                &json!({"do": "commits", "rows": rows, "commits": commits, "to": directory.path()}),
+            )?;
             let p50 = answer["p50"].as_f64().with_context(|| format!("{answer}"))?;
             let figures = json!({
                 "p50_ms": p50 * 1e3,
@@ -244,6 +244,16 @@ fn columns(first: u64, rows: u64) -> Vec<ArrayRef> {
         Arc::new(Float64Array::from_iter_values(ids().map(|id| id as f64 / 4.0))),
         Arc::new(StringArray::from_iter_values(ids().map(|id| format!("{id:0>130}")))),
     ]
+}
+
+/// DuckDB and delta-rs; `None` when no Python here has both.
+fn peers() -> Result<Option<Python>> {
+    Python::start("duckdb, deltalake", include_str!("peers.py"), &[])
+}
+
+/// One piece of work, and what it took.
+fn asked(peers: &mut Python, what: &Value) -> Result<Value> {
+    serde_json::from_str(&peers.ask(&what.to_string())?).context("Python did not answer")
 }
 
 /// The median time of an append of 4 KiB with `fdatasync`.

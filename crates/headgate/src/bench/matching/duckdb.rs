@@ -1,47 +1,29 @@
 //! The peer: DuckDB in the Python that the tests use, with the subscriptions in a table and one join.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 
 use super::Subscription;
+use crate::bench::python::Python;
 
 const SCRIPT: &str = include_str!("duckdb.py");
 
 /// A DuckDB with the rows and the subscriptions loaded.
 pub struct DuckDb {
-    process: Child,
-    ask: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    python: Python,
     _directory: tempfile::TempDir,
 }
 
 impl DuckDb {
     /// `None` when no Python here has it.
     pub fn start(batch: &RecordBatch, subscriptions: &[Subscription]) -> Result<Option<Self>> {
-        let python = std::env::var("HEADGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let present = Command::new(&python).args(["-c", "import duckdb"]).stderr(Stdio::null()).status();
-        if !present.is_ok_and(|status| status.success()) {
-            return Ok(None);
-        }
         let directory = tempfile::tempdir()?;
         let (rows, filters) = (directory.path().join("rows.csv"), directory.path().join("filters.csv"));
         write_rows(&rows, batch)?;
         write_filters(&filters, subscriptions)?;
-        let mut process = Command::new(python)
-            .arg("-c")
-            .arg(SCRIPT)
-            .args([&rows, &filters])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("failed to start Python")?;
-        let ask = process.stdin.take().context("standard input is piped")?;
-        let answers = BufReader::new(process.stdout.take().context("standard output is piped")?);
-        let mut peer = Self { process, ask, answers, _directory: directory };
+        let Some(python) = Python::start("duckdb", SCRIPT, &[&rows, &filters])? else { return Ok(None) };
+        let mut peer = Self { python, _directory: directory };
         // The first join also loads what Python and DuckDB load lazily.
         peer.run()?;
         Ok(Some(peer))
@@ -49,20 +31,9 @@ impl DuckDb {
 
     /// One commit: rows selected, and the seconds of CPU the join took.
     pub fn run(&mut self) -> Result<(u64, f64)> {
-        writeln!(self.ask, "join")?;
-        self.ask.flush()?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
+        let answer = self.python.ask("join")?;
         let (rows, cpu) = answer.trim().split_once(' ').context("DuckDB did not answer")?;
         Ok((rows.parse()?, cpu.parse()?))
-    }
-}
-
-impl Drop for DuckDb {
-    fn drop(&mut self) {
-        // It is our own child; whether it had ended already does not matter.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

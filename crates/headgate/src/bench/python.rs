@@ -1,14 +1,12 @@
-//! DuckDB and delta-rs, asked line by line.
+//! A peer that lives in the Python of the tests, asked line by line.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
-const SCRIPT: &str = include_str!("peers.py");
-
-/// A Python that has both.
+/// A script that answers each line with a line.
 pub struct Python {
     process: Child,
     ask: ChildStdin,
@@ -16,15 +14,16 @@ pub struct Python {
 }
 
 impl Python {
-    /// `None` when there is none.
-    pub fn start() -> Result<Option<Self>> {
+    /// `None` when no Python here has these modules.
+    pub fn start(modules: &str, script: &str, arguments: &[&Path]) -> Result<Option<Self>> {
         let python = std::env::var("HEADGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let present = Command::new(&python).args(["-c", "import duckdb, deltalake"]).stderr(Stdio::null()).status();
+        let present = Command::new(&python).args(["-c", &format!("import {modules}")]).stderr(Stdio::null()).status();
         if !present.is_ok_and(|status| status.success()) {
             return Ok(None);
         }
         let mut process = Command::new(python)
-            .args(["-c", SCRIPT])
+            .args(["-c", script])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -34,13 +33,13 @@ impl Python {
         Ok(Some(Self { process, ask, answers }))
     }
 
-    /// One piece of work, and what it took.
-    pub fn ask(&mut self, what: &Value) -> Result<Value> {
-        writeln!(self.ask, "{what}")?;
+    /// The answer to one line.
+    pub fn ask(&mut self, line: &str) -> Result<String> {
+        writeln!(self.ask, "{line}")?;
         self.ask.flush()?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
-        serde_json::from_str(&answer).context("Python did not answer")
+        Ok(answer)
     }
 }
 
