@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud::Cloud;
 use crate::delivery::{Context, Ledger, Router, fence, refusals, store};
 use crate::erasure::Erasure;
 use crate::error::EngineFault;
@@ -76,6 +77,8 @@ pub struct EngineDeps {
     pub ingest: Arc<Ingest>,
     /// The client for addresses that tenants name.
     pub outbound: GuardedClient,
+    /// Sessions with the cloud that holds channels.
+    pub cloud: Cloud,
     /// Time.
     pub clock: SharedClock,
 }
@@ -124,6 +127,7 @@ impl Engine {
             served: served.clone(),
             secrets: Arc::new(AccessSecrets(deps.access.clone())),
             outbound: deps.outbound.clone(),
+            cloud: deps.cloud.clone(),
             public_url: config.public_url,
             changed: wake.clone(),
             cuts: cuts.subscribe(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use headgate_fanout_engine::cloud::CloudSettings;
 use serde::Deserialize;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -173,6 +174,8 @@ pub struct Config {
     pub profiles: Option<PathBuf>,
     /// The AWS account that holds channels of some profiles; `None`: nothing of AWS is used.
     pub aws: Option<Aws>,
+    /// How channels are reached that AWS holds: those made before a change of `aws` too.
+    pub cloud: CloudSettings,
     /// See [`Settings::token_seconds`].
     pub token_seconds: u32,
     /// See [`Settings::usage_span`].
@@ -194,10 +197,6 @@ pub struct Aws {
     pub installation: String,
     /// See [`Settings::aws_platform_role`].
     pub platform_role: String,
-    /// See [`Settings::aws_region`].
-    pub region: Option<String>,
-    /// See [`Settings::aws_endpoint_url`].
-    pub endpoint_url: Option<String>,
 }
 
 macro_rules! overlay {
@@ -241,6 +240,7 @@ impl Settings {
             outbound_allow: self.outbound_allow.unwrap_or_default(),
             profiles: self.profiles,
             aws,
+            cloud: CloudSettings { region: self.aws_region, endpoint_url: self.aws_endpoint_url },
             token_seconds: self.token_seconds.unwrap_or(3_600),
             usage_span: self.usage_span.as_deref().map_or(Ok(USAGE_SPAN), usage_span)?,
             lake_roll_bytes: self.lake_roll_bytes,
@@ -306,8 +306,6 @@ impl Settings {
             profiles,
             installation: self.aws_installation.clone().unwrap_or_else(|| "headgate".to_owned()),
             platform_role,
-            region: self.aws_region.clone(),
-            endpoint_url: self.aws_endpoint_url.clone(),
         }))
     }
 }

@@ -12,6 +12,7 @@ use headgate_access::{Access, AccessConfig};
 use headgate_control_api::{ApiConfig, ApiParts, ApiState, RateLimits};
 use headgate_database::{Db, Options, Part, Signal};
 use headgate_events::{Events, Sender};
+use headgate_fanout_engine::cloud::Cloud;
 use headgate_fanout_engine::ingest::{Ingest, IngestParts};
 use headgate_fanout_engine::listener::{self, Listener};
 use headgate_fanout_engine::{Engine, EngineConfig, EngineDeps, internal};
@@ -109,8 +110,8 @@ async fn drivers(config: &Config, directory: &Directory) -> Result<Drivers> {
     let drivers = Drivers::only(Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?));
     let Some(aws) = &config.aws else { return Ok(drivers) };
     let settings = CloudFormationSettings {
-        region: aws.region.clone(),
-        endpoint_url: aws.endpoint_url.clone(),
+        region: config.cloud.region.clone(),
+        endpoint_url: config.cloud.endpoint_url.clone(),
         ..CloudFormationSettings::new(&aws.installation, &aws.platform_role)
     };
     let cloud = CloudFormationDriver::open(settings).await.context("failed to set up the AWS account")?;
@@ -195,10 +196,12 @@ pub async fn start(config: Config) -> Result<Running> {
         lake_config.compact_files = config.lake_compact_files.unwrap_or(lake_config.compact_files);
         lake_config.checkpoint_every = config.lake_checkpoint_every.unwrap_or(lake_config.checkpoint_every).max(1);
         let lake = Lake::open(lake_config, Arc::clone(&clock)).await.context("failed to open the lake")?;
+        let cloud = Cloud::new(config.cloud.clone());
         let ingest = Ingest::new(IngestParts {
             control: control.clone(),
             data: data.clone(),
             lake: lake.clone(),
+            cloud: cloud.clone(),
             clock: Arc::clone(&clock),
             events: events.clone(),
             projections: directory.folder("projections")?,
@@ -218,6 +221,7 @@ pub async fn start(config: Config) -> Result<Running> {
                 access: access.clone(),
                 ingest: Arc::clone(&ingest),
                 outbound,
+                cloud,
                 clock: Arc::clone(&clock),
             },
         )

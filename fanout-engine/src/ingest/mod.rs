@@ -49,6 +49,7 @@ pub use store::Receipt;
 pub(crate) use store::erase_rows;
 use writer::Writer;
 
+use crate::cloud::Cloud;
 use crate::error::EngineFault;
 use crate::passes::Passes;
 use crate::tenant_quotas::{Flow, TenantQuotas};
@@ -62,6 +63,8 @@ pub struct IngestParts {
     pub data: Db,
     /// Landing zone and logs.
     pub lake: Lake,
+    /// Sessions with the cloud that holds channels.
+    pub cloud: Cloud,
     /// Time.
     pub clock: SharedClock,
     /// Told when alerts were written.

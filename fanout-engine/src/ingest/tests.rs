@@ -117,6 +117,7 @@ impl Bench {
             control: self.db.control.clone(),
             data: self.db.data.clone(),
             lake: lake.clone(),
+            cloud: crate::cloud::Cloud::default(),
             clock: Arc::clone(&self.clock),
             events: self.outbox.clone(),
             projections: self.directory.path().join("projections"),

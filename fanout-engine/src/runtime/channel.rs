@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::observed::{FlowView, Halt, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
 use crate::addresses::Addresses;
+use crate::cloud::Cloud;
 use crate::delivery::{Context, DeliveryError, Flow, Looked, Ticks, Turn, Waiting, Worker, store};
 use crate::technology::{self, FlowKey, OpenChannel, Secrets, Served, ServedChannels, Sink, SinkError};
 
@@ -43,6 +44,8 @@ pub struct Surroundings {
     pub secrets: Arc<dyn Secrets>,
     /// The client for addresses that tenants name.
     pub outbound: GuardedClient,
+    /// Sessions with the cloud that holds channels.
+    pub cloud: Cloud,
     /// The data listener's address, without a trailing slash.
     pub public_url: String,
     /// Wakes the reconciler: something observed changed.
@@ -234,6 +237,7 @@ impl ChannelTask {
                 clock: Arc::clone(&surroundings.context.clock),
                 secrets: Arc::clone(&surroundings.secrets),
                 outbound: surroundings.outbound.clone(),
+                cloud: surroundings.cloud.clone(),
             })
             .await?;
         let worker = self.worker(wanted, &opened.sink).await;

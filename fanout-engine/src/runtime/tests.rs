@@ -140,6 +140,7 @@ impl Bench {
             served: self.served.clone(),
             secrets: Arc::new(NoSecrets),
             outbound: GuardedClient::new(OutboundPolicy::development()).unwrap(),
+            cloud: crate::cloud::Cloud::default(),
             public_url: "http://127.0.0.1:7081".to_owned(),
             changed: Signal::default(),
             cuts: cuts.subscribe(),

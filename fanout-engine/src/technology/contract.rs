@@ -17,6 +17,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::addresses::{Address, Addresses};
+use crate::cloud::Cloud;
 use crate::shape::Encoded;
 
 /// One channel profile.
@@ -75,6 +76,8 @@ pub struct OpenChannel {
     pub secrets: Arc<dyn Secrets>,
     /// The only client that may reach an address a tenant named.
     pub outbound: GuardedClient,
+    /// Sessions with the cloud that holds the resource, if one does.
+    pub cloud: Cloud,
 }
 
 impl OpenChannel {

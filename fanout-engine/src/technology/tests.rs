@@ -66,6 +66,7 @@ fn open_channel(element: &Element, directory: &Path, options: IndexMap<String, V
         clock: FakeClock::at("2026-05-01T10:00:00Z".parse().unwrap()),
         secrets: Arc::new(OneSecret),
         outbound: GuardedClient::new(OutboundPolicy::development()).unwrap(),
+        cloud: crate::cloud::Cloud::default(),
     }
 }
 

@@ -101,6 +101,7 @@ async fn bench(options: Value, policy: OutboundPolicy) -> Bench {
             clock: FakeClock::at("2026-05-01T10:00:00Z".parse().unwrap()),
             secrets: Arc::new(OneSecret(secret())),
             outbound: GuardedClient::new(policy).unwrap(),
+            cloud: crate::cloud::Cloud::default(),
         })
         .await
         .unwrap();
