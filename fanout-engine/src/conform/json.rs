@@ -94,6 +94,26 @@ fn write_string(value: &str, text: &mut String) {
     text.push('"');
 }
 
+/// Bytes of a text before one that ends it or has to be looked at: a quote, a backslash, a control character.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each byte that is zero, exact up to the first of them.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let found = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    rest.map_or(bytes.len(), |rest| at + rest)
+}
+
 /// Where a text stops being JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Syntax {
@@ -140,6 +160,24 @@ impl<'a> Parser<'a> {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
+    }
+
+    /// A member's name as it is, when it has no escapes and is this one.
+    pub(super) fn eat_name(&mut self, name: &str) -> bool {
+        let rest = &self.bytes()[self.at..];
+        let found = rest.len() > name.len() + 1
+            && rest[0] == b'"'
+            && rest[name.len() + 1] == b'"'
+            && rest[1..=name.len()] == *name.as_bytes();
+        if found {
+            self.at += name.len() + 2;
+        }
+        found
+    }
+
+    /// The value of a member of a record.
+    pub(super) fn member_value(&mut self) -> Result<Json<'a>, Syntax> {
+        self.nested(1)
     }
 
     /// Only white space may follow.
@@ -279,6 +317,7 @@ impl<'a> Parser<'a> {
         let mut owned: Option<String> = None;
         let mut from = start;
         loop {
+            self.at += plain(&self.bytes()[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     let tail = &self.text[from..self.at];

@@ -18,6 +18,7 @@ mod json;
 mod model;
 mod payload;
 mod plan;
+mod repeated;
 mod scalar;
 mod time;
 mod value;

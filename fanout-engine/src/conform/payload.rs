@@ -10,6 +10,7 @@ use super::body::{BodyError, Unpacked, unpack};
 use super::csv::CsvReader;
 use super::json::{Json, Parser, Syntax};
 use super::plan::{Columns, InputPlan};
+use super::repeated::Layout;
 use super::{MAX_EXCERPT_BYTES, MAX_RAW_BYTES, MAX_RECORD_BYTES, Operation, Refusal, Refused, Row, Scalar, excerpt};
 
 /// The largest JSON document. NDJSON has no such limit, because it is read line by line.
@@ -58,6 +59,8 @@ enum Reader {
         body: Unpacked,
         line: Vec<u8>,
         first: bool,
+        /// Of the line before.
+        layout: Option<Box<Layout>>,
     },
     Csv {
         reader: Box<CsvReader>,
@@ -146,7 +149,7 @@ impl Conformer {
         let step = match &mut self.reader {
             Reader::Done(_) => None,
             Reader::Document { text, at, in_array } => document_step(plan, text, at, *in_array, wanted),
-            Reader::Lines { body, line, first } => line_step(plan, body, line, first, wanted)?,
+            Reader::Lines { body, line, first, layout } => line_step(plan, body, line, first, layout, wanted)?,
             Reader::Csv { reader, columns } => csv_step(plan, reader, columns, wanted)?,
         };
         self.ordinal += u64::from(step.is_some());
@@ -185,7 +188,7 @@ fn open(plan: &InputPlan, source: &Source) -> io::Result<Reader> {
         }
     };
     match source.format {
-        PayloadFormat::Ndjson => Ok(Reader::Lines { body, line: Vec::new(), first: true }),
+        PayloadFormat::Ndjson => Ok(Reader::Lines { body, line: Vec::new(), first: true, layout: None }),
         PayloadFormat::Csv => Ok(match CsvReader::open(body)? {
             Ok(None) => Reader::Done(None),
             Ok(Some(reader)) => match plan.columns(&reader.header) {
@@ -271,6 +274,7 @@ fn line_step(
     body: &mut Unpacked,
     line: &mut Vec<u8>,
     first: &mut bool,
+    layout: &mut Option<Box<Layout>>,
     wanted: bool,
 ) -> io::Result<Option<Step>> {
     loop {
@@ -306,9 +310,21 @@ fn line_step(
         let Ok(text) = std::str::from_utf8(raw) else {
             return Ok(Some(decided(Err(Refusal::new("invalid_utf8", "the line is not UTF-8")), raw)));
         };
+        if raw.len() <= MAX_RECORD_BYTES
+            && let Some(layout) = layout
+            && let Ok(Some(values)) = catch_unwind(AssertUnwindSafe(|| layout.read(plan, text)))
+        {
+            return Ok(Some(Step { record: Ok((Operation::Write, values)), bytes: raw.len() as u64, raw: Vec::new() }));
+        }
         let mut parser = Parser::new(text, 0);
         let record = match parser.value().and_then(|value| parser.end().map(|()| value)) {
-            Ok(value) => json_record(plan, &value, raw.len(), parser.duplicate.take()),
+            Ok(value) => {
+                let record = json_record(plan, &value, raw.len(), parser.duplicate.take());
+                if record.is_ok() {
+                    *layout = Layout::of(plan, &value).map(Box::new);
+                }
+                record
+            }
             Err(error) => Err(syntax(&error, "the line")),
         };
         return Ok(Some(decided(record, raw)));

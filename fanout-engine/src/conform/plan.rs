@@ -68,6 +68,16 @@ impl InputPlan {
         &self.schema
     }
 
+    /// How the fields of the schema are made, in their order.
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Whether records say what they do.
+    pub(super) const fn decides_operation(&self) -> bool {
+        self.operation.is_some()
+    }
+
     /// Finds the model's fields in a CSV header.
     pub(super) fn columns(&self, header: &[String]) -> Result<Columns, Refusal> {
         if self.unknown == UnknownFields::Reject

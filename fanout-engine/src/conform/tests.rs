@@ -419,3 +419,59 @@ proptest! {
         prop_assert_eq!(&chunk.rows[0].values[0], &Scalar::Float(if value == 0.0 { 0.0 } else { value }));
     }
 }
+
+/// Lines that mostly have the members of the line before, and mostly what is wanted of them.
+fn lines() -> impl Strategy<Value = Vec<String>> {
+    let usual = prop_oneof![Just("1"), Just("-2.5"), Just("\"text\""), Just("\"longer than eight\""), Just("true")];
+    let value = prop_oneof![
+        6 => usual,
+        2 => prop_oneof![
+            Just("null"), Just("\"\\u00e9\\n\""), Just("\"NA\""), Just("\"1,5\""), Just("{\"b\":[1,{}]}"), Just("[]"),
+            Just("1e400"), Just("{\"b\":1,\"b\":2}"), Just("\"2024-05-01\""), Just("\"a\u{1}b\""), Just("\"q"), Just("01"),
+        ],
+    ];
+    let order = prop_oneof![
+        8 => Just(vec!["a", "b", "c"]),
+        1 => prop::collection::vec(prop_oneof![Just("a"), Just("b"), Just("c"), Just("\\u0061"), Just("a.b"), Just("x")], 0..5),
+    ];
+    let space = prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\t ")];
+    let end = prop_oneof![12 => Just("}"), 1 => Just("},"), 1 => Just(""), 1 => Just("} x")];
+    let line = (order, prop::collection::vec(value, 5), space, end).prop_map(|(order, values, space, end)| {
+        let members: Vec<_> =
+            order.iter().zip(values).map(|(name, value)| format!("{space}\"{name}\"{space}:{space}{value}")).collect();
+        format!("{{{}{end}", members.join(&format!("{space},")))
+    });
+    prop::collection::vec(line, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn a_record_is_decided_alike_whatever_came_before_it(lines in lines(), which in 0_usize..4) {
+        let types = [("a", DataType::Float64), ("b", DataType::String), ("c", DataType::Json)];
+        let schema = schema(&types);
+        let models = [
+            "{}",
+            r#"{"unknown_fields":"reject","null_markers":["NA"],"fields":[{"name":"a","cast":true,"default":7.5}]}"#,
+            r#"{"fields":[{"name":"a","from":"a.b"},{"name":"b","from":"c","cast":true},{"name":"c"}]}"#,
+            r#"{"fields":[{"name":"a","cast":true,"decimal_separator":","},{"name":"b","from":"a","cast":true},{"name":"c","from":"a"}]}"#,
+        ];
+        let model: InputModel = serde_json::from_str(models[which]).unwrap();
+        let mut required = schema.clone();
+        required.fields[1].required = which == 0;
+        let together = events(&required, model.clone(), PayloadFormat::Ndjson, &lines.join("\n"));
+        prop_assert_eq!(together.last, lines.len() as u64);
+        for (index, line) in lines.iter().enumerate() {
+            let alone = events(&required, model.clone(), PayloadFormat::Ndjson, line);
+            let ordinal = index as u64 + 1;
+            let values = |chunk: &Chunk, at| {
+                chunk.rows.iter().find(|row| row.ordinal == at).map(|row| (row.operation, row.values.clone(), row.bytes))
+            };
+            let refusal = |chunk: &Chunk, at| {
+                chunk.refused.iter().find(|it| it.ordinal == at).map(|it| (it.refusal.clone(), it.raw.clone()))
+            };
+            prop_assert_eq!(values(&together, ordinal), values(&alone, 1), "{}", line);
+            prop_assert_eq!(refusal(&together, ordinal), refusal(&alone, 1), "{}", line);
+        }
+    }
+}
