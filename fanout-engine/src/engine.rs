@@ -50,6 +50,8 @@ pub struct EngineConfig {
     pub usage_span: Duration,
     /// Bytes of shaped ranges kept for other channels of the same plan.
     pub plan_cache_bytes: usize,
+    /// A channel that nothing was delivered to or read from for this long is kept as what has it called for.
+    pub rest_after: Duration,
 }
 
 impl Default for EngineConfig {
@@ -58,6 +60,7 @@ impl Default for EngineConfig {
             public_url: "http://127.0.0.1:7081".to_owned(),
             usage_span: Duration::from_secs(300),
             plan_cache_bytes: 256 << 20,
+            rest_after: Duration::from_secs(60),
         }
     }
 }
@@ -131,6 +134,7 @@ impl Engine {
             public_url: config.public_url,
             changed: wake.clone(),
             cuts: cuts.subscribe(),
+            rest_after: config.rest_after,
         };
         let runtime = Arc::new(Runtime::new(deps.control.clone(), surroundings, cuts, record_id_key));
         let statistics = Statistics::new(deps.lake.clone());
@@ -251,7 +255,7 @@ impl headgate_types::engine::Engine for Engine {
     }
 
     async fn channel_statistics(&self, channel: ChannelId) -> Result<ChannelStatistics, EngineError> {
-        let Some(mut statistics) = self.0.runtime.statistics(channel) else {
+        let Some(mut statistics) = self.0.runtime.statistics(channel).await.map_err(fault)? else {
             return self.0.deps.ingest.statistics(channel).await.map_err(|error| EngineError::from(&error));
         };
         let mut tx = self.0.context.data.read_platform().await.map_err(fault)?;

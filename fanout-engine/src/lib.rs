@@ -12,6 +12,7 @@
 //! observes of a channel.
 
 pub mod addresses;
+mod calls;
 pub mod cloud;
 pub mod conform;
 pub mod delivery;

@@ -207,10 +207,12 @@ pub async fn start(config: Config) -> Result<Running> {
             projections: directory.folder("projections")?,
             attempts: directory.folder("attempts")?,
         });
+        let usual = EngineConfig::default();
         let engine_config = EngineConfig {
             public_url: public_data.as_str().trim_end_matches('/').to_owned(),
             usage_span: config.usage_span,
-            ..EngineConfig::default()
+            rest_after: config.rest_after.unwrap_or(usual.rest_after),
+            ..usual
         };
         let engine = Engine::start(
             engine_config,

@@ -41,9 +41,9 @@ pub(crate) use bucket::Throttle;
 pub use flow::Flow;
 pub use ledger::Ledger;
 pub use looked::Looked;
-pub use router::{Following, Router};
+pub use router::{Following, Route, Router};
 pub use ticks::Ticks;
-pub use worker::{Standing, Terms, Turn, Waiting, Worker};
+pub use worker::{EMPTY_RANGE, Standing, Terms, Turn, Waiting, Worker};
 
 /// A target may hold more than is booked when the process dies in between, but never this many
 /// offsets more: what is raised goes on behind them.

@@ -32,7 +32,7 @@ use crate::technology::{Delivery, Flush, Sink, SinkError, Written};
 use crate::tenant_quotas;
 
 /// Ranges without any record in scope are booked together once they are this long.
-const EMPTY_RANGE: u64 = 50_000;
+pub const EMPTY_RANGE: u64 = 50_000;
 /// Failures in a row after which the owner is told: about six seconds of pauses.
 const DEGRADED: u32 = 5;
 /// Crashes of a sink over the same records before they are taken for refused (DATA-PLANE rule 29).

@@ -1,6 +1,9 @@
 //! Hands requests to the router of the channel they are for.
 
-use axum::body::Body;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{Method, Uri};
 use axum::response::Response;
@@ -9,6 +12,7 @@ use headgate_types::{ChannelId, ErrorKind, Problem};
 use tower::ServiceExt;
 
 use super::{Listener, Refusal, authenticate};
+use crate::technology::Read;
 
 /// `/v1/out/{channel}/…`
 pub async fn forward(State(listener): State<Listener>, request: Request) -> Result<Response, Refusal> {
@@ -16,7 +20,6 @@ pub async fn forward(State(listener): State<Listener>, request: Request) -> Resu
         return Err(Refusal(Problem::new(ErrorKind::NotFound, "not_found", "there is nothing at this address")));
     };
     let id: ChannelId = channel.parse().unwrap_or_default();
-    let served = listener.served.get(id);
     // A browser asks before it may present anything; the channel's own router knows which origins
     // its owner allows, and a preflight reveals nothing else.
     let preflight =
@@ -24,15 +27,42 @@ pub async fn forward(State(listener): State<Listener>, request: Request) -> Resu
     if !preflight {
         let headers = request.headers();
         let tenant = authenticate::caller(&listener.access, headers, request.uri(), id, Scope::DataRead).await?;
-        if served.as_ref().is_some_and(|served| served.tenant != tenant) {
+        if listener.served.tenant(id) != Some(tenant) {
             return Err(unknown());
         }
     }
-    let Some(served) = served else { return Err(unknown()) };
+    let served = listener.served.reach(id).await.ok_or_else(unknown)?;
+    let read = served.read();
     let mut request = request;
     *request.uri_mut() = inner.ok_or_else(unknown)?;
-    let response = served.router.oneshot(request.map(Body::new)).await;
-    Ok(response.unwrap_or_else(|never| match never {}))
+    let response = served.router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+    Ok(response.map(|body| Body::new(Reading { body, _read: read })))
+}
+
+/// A body that is part of a read until its last frame is taken.
+struct Reading {
+    body: Body,
+    _read: Read,
+}
+
+impl HttpBody for Reading {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn unknown() -> Refusal {

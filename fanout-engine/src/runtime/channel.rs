@@ -10,22 +10,25 @@ use headgate_access::outbound::GuardedClient;
 use headgate_database::{Signal, Tx};
 use headgate_types::ElementId;
 use headgate_types::channel::Lane;
+use headgate_types::timing::Timing;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::observed::{FlowView, Halt, SharedObserved, halt};
+use super::observed::{FlowView, Halt, Resting, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
 use crate::addresses::Addresses;
 use crate::cloud::Cloud;
-use crate::delivery::{Context, DeliveryError, Flow, Looked, Ticks, Turn, Waiting, Worker, store};
-use crate::technology::{self, FlowKey, OpenChannel, Secrets, Served, ServedChannels, Sink, SinkError};
+use crate::delivery::{Context, DeliveryError, EMPTY_RANGE, Flow, Looked, Ticks, Turn, Waiting, Worker, store};
+use crate::technology::{self, FlowKey, OpenChannel, Rest, Secrets, Served, ServedChannels, Sink, SinkError};
 
 /// Looks again this often even when nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// As long as nothing was delivered for [`LOOK_AGAIN`] and no usage is open: what there is to do then
 /// announces itself.
 const QUIET: Duration = Duration::from_secs(60);
+/// No look is followed by another sooner, unless something happened.
+const LEAST: Duration = Duration::from_millis(20);
 /// While something collected waits to be published.
 const COLLECTING: Duration = Duration::from_secs(1);
 /// After a failed opening.
@@ -52,6 +55,8 @@ pub struct Surroundings {
     pub changed: Signal,
     /// Counts the times that open usage was asked to be cut.
     pub cuts: watch::Receiver<u64>,
+    /// How long nothing happens to a channel before it rests.
+    pub rest_after: Duration,
 }
 
 /// One channel's task.
@@ -67,6 +72,8 @@ pub struct ChannelTask {
     looked: Vec<Looked>,
     /// When something was delivered last, or the channel opened.
     moved: Instant,
+    /// Where the logs of the flows ended at the first look after that.
+    moved_at: Vec<u64>,
     cut: u64,
 }
 
@@ -76,7 +83,7 @@ struct Open {
     wanted: Arc<Wanted>,
     sink: Arc<dyn Sink>,
     /// Serves its reads, if it has any.
-    router: Option<axum::Router>,
+    served: Option<Served>,
     worker: Worker,
 }
 
@@ -98,6 +105,7 @@ impl ChannelTask {
             measured: None,
             looked: Vec::new(),
             moved: Instant::now(),
+            moved_at: Vec::new(),
             cut: 0,
         }
     }
@@ -138,6 +146,8 @@ impl ChannelTask {
         self.cut_usage().await;
         let Some(open) = &mut self.open else { return REOPEN };
         let heads = open.worker.heads();
+        let rest_after = self.surroundings.rest_after;
+        let (look_again, quiet) = (LOOK_AGAIN.min(rest_after).max(LEAST), QUIET.min(rest_after).max(LEAST));
         let (turn, holding) = match wanted.mode {
             Mode::Hold(reason) => {
                 let published = open.worker.publish_all().await;
@@ -149,16 +159,24 @@ impl ChannelTask {
         // A channel that waits for its rate, its target or its tick has no use for news of the logs.
         let listening = turn == Turn::Idle && wanted.mode == Mode::Run;
         self.looked = if listening { open.worker.looked(&heads) } else { Vec::new() };
+        let mut resting = None;
         let limit = match &turn {
             Turn::Moved => {
                 self.moved = Instant::now();
+                self.moved_at.clear();
                 Duration::ZERO
             }
-            Turn::Idle if self.moved.elapsed() >= LOOK_AGAIN => {
-                open.sink.rest(LOOK_AGAIN).await;
-                if open.worker.has_open_usage() { LOOK_AGAIN } else { QUIET }
+            Turn::Idle if self.moved.elapsed() >= look_again => {
+                let rest = open.sink.rest(look_again).await;
+                let nothing = self.moved.elapsed() >= rest_after && calm(&self.moved_at, &heads);
+                let may_rest = listening && nothing && wanted.timing == Timing::Immediate && !open.worker.collecting();
+                match rest {
+                    Rest::Until(due) if may_rest && !open.worker.has_open_usage() => resting = Some(Resting { due }),
+                    Rest::Until(_) | Rest::Busy => {}
+                }
+                if open.worker.has_open_usage() { look_again } else { quiet }
             }
-            Turn::Idle => LOOK_AGAIN,
+            Turn::Idle => look_again,
             Turn::Wait { limit, .. } => *limit,
         };
         let limit = if open.worker.collecting() { limit.min(COLLECTING) } else { limit };
@@ -170,7 +188,10 @@ impl ChannelTask {
             _ => None,
         });
         let outdated = open.worker.outdated;
-        self.report(wanted, &turn, halted).await;
+        if self.moved_at.len() != heads.len() {
+            self.moved_at = heads;
+        }
+        self.report(wanted, &turn, halted, resting).await;
         if outdated {
             self.close().await;
         }
@@ -208,8 +229,8 @@ impl ChannelTask {
             if open.wanted.same_resource(wanted) {
                 open.worker.retune(wanted.terms(&self.newest), &wanted.timing);
                 open.wanted = Arc::clone(wanted);
-                let router = open.router.clone();
-                self.mount(wanted, router.as_ref());
+                let served = open.served.clone();
+                self.mount(wanted, served.as_ref());
                 return Ok(());
             }
             self.close().await;
@@ -217,6 +238,7 @@ impl ChannelTask {
         let open = self.open_resource(wanted).await?;
         self.open = Some(open);
         self.moved = Instant::now();
+        self.moved_at.clear();
         Ok(())
     }
 
@@ -248,19 +270,19 @@ impl ChannelTask {
                 return Err(error);
             }
         };
-        let router = opened.router.map(Addresses::into_router);
-        self.mount(wanted, router.as_ref());
-        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, router, worker })
+        let served = opened.router.map(|router| Served::new(wanted.tenant, Addresses::into_router(router)));
+        self.mount(wanted, served.as_ref());
+        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, served, worker })
     }
 
     /// Serves the reads of the channel, unless something newer is wanted: that may take something back,
     /// and mounts what is left when the task comes to it.
-    fn mount(&self, wanted: &Wanted, router: Option<&axum::Router>) {
-        let Some(router) = router else { return };
-        let served = &self.surroundings.served;
-        served.mount(wanted.channel, Served { tenant: wanted.tenant, router: router.clone() });
+    fn mount(&self, wanted: &Wanted, served: Option<&Served>) {
+        let Some(served) = served else { return };
+        let all = &self.surroundings.served;
+        all.mount(wanted.channel, served.clone());
         if !wanted.standing(&self.newest).holds() {
-            served.unmount(wanted.channel);
+            all.unmount(wanted.channel);
         }
     }
 
@@ -395,7 +417,7 @@ impl ChannelTask {
         }
     }
 
-    async fn report(&mut self, wanted: &Wanted, turn: &Turn, halted: Option<Halt>) {
+    async fn report(&mut self, wanted: &Wanted, turn: &Turn, halted: Option<Halt>, resting: Option<Resting>) {
         // Only the sink is held across the wait: a worker may not be looked at by two threads.
         let Some(sink) = self.open.as_ref().map(|open| Arc::clone(&open.sink)) else { return };
         let measure = self.measured.is_none_or(|measured| measured.elapsed() >= MEASURE);
@@ -437,6 +459,7 @@ impl ChannelTask {
             observed.throttled_ms = throttled;
             observed.stored_bytes = stored_bytes.unwrap_or(observed.stored_bytes);
             observed.idle_at = idle_at;
+            observed.resting = resting;
         });
         if self.observed.lock().conditions() != before {
             self.surroundings.changed.wake();
@@ -446,6 +469,12 @@ impl ChannelTask {
     fn observe(&self, change: impl FnOnce(&mut super::observed::Observed)) {
         change(&mut self.observed.lock());
     }
+}
+
+/// Whether logs moved so little while nothing of them concerned the channel that it will be some time before its
+/// place in them has to be written down.
+fn calm(before: &[u64], now: &[u64]) -> bool {
+    before.len() == now.len() && before.iter().zip(now).all(|(before, now)| now - before < EMPTY_RANGE / 10)
 }
 
 /// Pins where an element's lanes begin and end, once.

@@ -9,6 +9,7 @@ mod load;
 mod observed;
 mod plans;
 mod report;
+mod resting;
 #[cfg(test)]
 mod tests;
 mod wanted;
@@ -34,6 +35,7 @@ use channel::ChannelTask;
 pub use channel::Surroundings;
 use observed::{Observed, Reading, SharedObserved};
 use plans::Plans;
+use resting::Rested;
 use wanted::{Mode, Wanted};
 
 use crate::delivery::Looked;
@@ -53,8 +55,11 @@ pub struct Runtime {
     record_id_key: [u8; 32],
     plans: Plans,
     running: Mutex<HashMap<ChannelId, Running>>,
+    resting: Mutex<HashMap<ChannelId, Rested>>,
     /// Fenced elements whose owners were not told yet.
     fenced: Mutex<Vec<Fenced>>,
+    /// When it was looked last for channels that have rested enough.
+    rest_looked: Mutex<Instant>,
     passes: Passes,
     cuts: watch::Sender<u64>,
     tasks: CancellationToken,
@@ -71,6 +76,8 @@ struct Running {
     generation: u64,
     /// Whether its owner was told that deliveries fail.
     degraded: bool,
+    /// As it rested before it was started: what the router noted for it is kept until it looks by itself.
+    rested: Option<Rested>,
     task: JoinHandle<()>,
 }
 
@@ -84,6 +91,8 @@ impl Runtime {
             record_id_key,
             plans: Plans::default(),
             running: Mutex::default(),
+            resting: Mutex::default(),
+            rest_looked: Mutex::new(Instant::now()),
             fenced: Mutex::default(),
             passes: Passes::default(),
             cuts,
@@ -101,10 +110,8 @@ impl Runtime {
                     POLL
                 }
             };
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = self.surroundings.changed.wait(pause) => {}
-            }
+            let next = Instant::now() + pause;
+            while !self.called_until(next, &shutdown).await {}
         }
         self.tasks.cancel();
         let tasks: Vec<_> = self.running.lock().drain().map(|(_, running)| running.task).collect();
@@ -136,6 +143,7 @@ impl Runtime {
         }
         self.end_unlisted(&listed).await;
         self.write_observed().await?;
+        self.rest().await;
         self.write_fenced().await?;
         self.passes.complete(pass);
         Ok(look)
@@ -143,6 +151,9 @@ impl Runtime {
 
     /// Starts or changes what runs for a channel.
     async fn follow(&self, head: ChannelHead) -> Result<(), EngineFault> {
+        if self.resting.lock().get(&head.id).is_some_and(|rested| rested.head == head) {
+            return Ok(());
+        }
         {
             let running = self.running.lock();
             let known = running.get(&head.id);
@@ -152,6 +163,12 @@ impl Runtime {
                 return Ok(());
             }
         }
+        self.begin(head).await
+    }
+
+    /// Starts or changes what runs for a channel, whatever is known of it.
+    async fn begin(&self, head: ChannelHead) -> Result<(), EngineFault> {
+        let rested = self.let_go(head.id);
         let mut tx = self.control.read_platform().await?;
         if head.state == ChannelState::Deleting
             && channels::condition_holds(&mut tx, head.tenant, head.id, ConditionType::Drained).await?
@@ -162,8 +179,12 @@ impl Runtime {
         drop(tx);
         let Some(mut wanted) = wanted else {
             self.end(&[head.id]).await;
+            self.surroundings.served.forget(head.id);
             return Ok(());
         };
+        if wanted.mode == Mode::Drain {
+            self.surroundings.served.forget(head.id);
+        }
         if head.state == ChannelState::Updating {
             // A change of a paused channel does not resume it.
             let held = self.running.lock().get(&head.id).map(|running| running.wanted.borrow().mode);
@@ -175,11 +196,11 @@ impl Runtime {
         for layout in &wanted.layouts {
             self.surroundings.context.lake.register(layout.clone()).await?;
         }
-        self.apply(head, Arc::new(wanted));
+        self.apply(head, Arc::new(wanted), rested);
         Ok(())
     }
 
-    fn apply(&self, head: ChannelHead, wanted: Arc<Wanted>) {
+    fn apply(&self, head: ChannelHead, wanted: Arc<Wanted>, rested: Option<Rested>) {
         let mut all = self.running.lock();
         if let Some(running) = all.get_mut(&head.id)
             && !running.task.is_finished()
@@ -211,6 +232,7 @@ impl Runtime {
             written: Vec::new(),
             generation: 0,
             degraded: false,
+            rested,
             task,
         };
         all.insert(head.id, running);
@@ -220,6 +242,11 @@ impl Runtime {
     async fn end_unlisted(&self, listed: &HashSet<ChannelId>) {
         let ids: Vec<ChannelId> = self.running.lock().keys().filter(|id| !listed.contains(id)).copied().collect();
         self.end(&ids).await;
+        let gone: Vec<ChannelId> = self.resting.lock().keys().filter(|id| !listed.contains(id)).copied().collect();
+        for id in gone {
+            self.let_go(id);
+            self.surroundings.served.forget(id);
+        }
     }
 
     /// Ends tasks and waits for them.
@@ -238,12 +265,17 @@ impl Runtime {
     }
 
     /// What is observed of a channel; `None` when it is not run here.
-    #[must_use]
-    pub fn statistics(&self, channel: ChannelId) -> Option<ChannelStatistics> {
-        let observed = self.observed(channel)?;
+    ///
+    /// # Errors
+    /// When the books of a channel that rests cannot be read.
+    pub async fn statistics(&self, channel: ChannelId) -> Result<Option<ChannelStatistics>, EngineFault> {
+        let observed = match self.observed(channel) {
+            Some(observed) => Some(observed),
+            None => self.observed_at_rest(channel).await?,
+        };
         let lake = &self.surroundings.context.lake;
         let now = self.surroundings.context.clock.now();
-        Some(observed.statistics(now, |element| lake.log().head(element)))
+        Ok(observed.map(|observed| observed.statistics(now, |element| lake.log().head(element))))
     }
 
     fn observed(&self, channel: ChannelId) -> Option<Observed> {
@@ -264,7 +296,7 @@ impl Runtime {
             let current = running.wanted.borrow().version == running.head.version;
             let observed = running.observed.lock();
             current && (observed.drained || observed.idle_at.as_deref().is_some_and(up_to_date))
-        })
+        }) && self.resting.lock().values().all(|rested| rested.is_current(lake.log()))
     }
 
     /// Has every running channel cut its open usage, and waits for it.
@@ -283,12 +315,6 @@ impl Runtime {
         while !done() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    /// Channels that run, for metrics.
-    #[must_use]
-    pub fn running(&self) -> usize {
-        self.running.lock().len()
     }
 }
 

@@ -46,6 +46,15 @@ pub struct Observed {
     pub cut: u64,
     /// How far every flow had looked when the task last found nothing to do; `None` while it works.
     pub idle_at: Option<Vec<Looked>>,
+    /// Whether nothing of the channel has to be in memory until something concerns it.
+    pub resting: Option<Resting>,
+}
+
+/// What a channel that is at rest needs by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resting {
+    /// When its resource has to be looked at; None: never.
+    pub due: Option<DateTime<Utc>>,
 }
 
 /// Why live records do not flow.

@@ -52,11 +52,17 @@ struct Bench {
     element: Element,
     served: ServedChannels,
     directory: tempfile::TempDir,
+    rest_after: Duration,
 }
 
 impl Bench {
     /// A published element with ten records, and a stream channel ordered over it.
     async fn new(db: TestDb) -> Self {
+        Self::over(db, None).await
+    }
+
+    /// The same with a filter.
+    async fn over(db: TestDb, filter: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = SystemClock::shared();
         let lake = Lake::open(LakeConfig::new(directory.path().join("lake")), Arc::clone(&clock)).await.unwrap();
@@ -83,7 +89,11 @@ impl Bench {
         elements::insert(&mut tx, &NewElement { id: element.id, tenant, spec }, now).await.unwrap();
         elements::publish(&mut tx, tenant, element.id, now).await.unwrap();
         element.schema_id = elements::schema(&mut tx, element.id).await.unwrap().id;
-        let data = vec![SelectionItem { element: Some(element.id), ..SelectionItem::default() }];
+        let data = vec![SelectionItem {
+            element: Some(element.id),
+            filter: filter.map(str::to_owned),
+            ..SelectionItem::default()
+        }];
         let scopes = subscriptions::resolve_selection(&mut tx, tenant, &data, &OutputModel::default()).await.unwrap();
         let new = NewChannel {
             id: channel,
@@ -96,7 +106,9 @@ impl Bench {
         channels::insert(&mut tx, &new, now).await.unwrap();
         subscriptions::replace_scopes(&mut tx, tenant, channel, scopes, now).await.unwrap();
         tx.commit().await.unwrap();
-        let bench = Self { db, lake, clock, tenant, channel, element, served: ServedChannels::default(), directory };
+        let served = ServedChannels::default();
+        let rest_after = Duration::from_secs(60);
+        let bench = Self { db, lake, clock, tenant, channel, element, served, directory, rest_after };
         let layout = headgate_lake::ElementLayout {
             element: bench.element.id,
             kind: bench.element.kind,
@@ -144,6 +156,7 @@ impl Bench {
             public_url: "http://127.0.0.1:7081".to_owned(),
             changed: Signal::default(),
             cuts: cuts.subscribe(),
+            rest_after: self.rest_after,
         };
         let runtime = Arc::new(Runtime::new(self.db.control.clone(), surroundings, cuts, [7; 32]));
         let shutdown = CancellationToken::new();
@@ -190,7 +203,7 @@ impl Bench {
 
     /// What a client reads.
     async fn read(&self) -> Vec<u64> {
-        let router = self.served.get(self.channel).unwrap().router;
+        let router = self.served.reach(self.channel).await.unwrap().router;
         let response = router.oneshot(Request::get("/records").body(Body::empty()).unwrap()).await.unwrap();
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let lines = std::str::from_utf8(&body).unwrap().lines();
@@ -229,7 +242,7 @@ async fn a_channel_is_served_filled_paused_resumed_and_drained_as_the_catalog_sa
         bench.append([11, 12]).await;
         settled(&runtime).await;
         assert_eq!(bench.read().await, (1..=12).collect::<Vec<_>>(), "{}", bench.db.name);
-        let statistics = runtime.statistics(bench.channel).unwrap();
+        let statistics = runtime.statistics(bench.channel).await.unwrap().unwrap();
         assert_eq!(statistics.flows.iter().map(|flow| flow.records).sum::<u64>(), 12);
         assert!(statistics.flows.iter().all(|flow| flow.lag_records == 0));
 
@@ -374,5 +387,114 @@ async fn a_channel_whose_filter_no_longer_fits_says_so_and_raises_one_event() {
         let events = headgate_events::list(&mut tx, bench.tenant, 0, 10, &wanted).await.unwrap();
         assert_eq!(events.len(), 1, "{}", bench.db.name);
         assert_eq!(events[0].data["channel"], bench.channel.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_nothing_happens_to_rests_until_somebody_wants_it() {
+    for db in databases().await.unwrap() {
+        let mut bench = Bench::over(db, Some("id < 100")).await;
+        bench.rest_after = Duration::from_millis(50);
+        bench.provision().await;
+        let (runtime, shutdown, task) = bench.runtime();
+        let rests = async || {
+            runtime.cut_usage().await;
+            for _ in 0..2_000 {
+                if runtime.resting() == 1 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            panic!("the channel does not come to rest");
+        };
+        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
+        rests().await;
+        assert!(bench.served.get(bench.channel).is_none(), "it is closed");
+        assert_eq!(bench.served.tenant(bench.channel), Some(bench.tenant), "and can be read");
+        let statistics = runtime.statistics(bench.channel).await.unwrap().unwrap();
+        assert_eq!(statistics.flows.iter().map(|flow| flow.records).sum::<u64>(), 10);
+        assert!(statistics.stored_bytes > 0);
+
+        // What does not concern it leaves it at rest.
+        bench.append(100..200).await;
+        settled(&runtime).await;
+        let statistics = runtime.statistics(bench.channel).await.unwrap().unwrap();
+        assert!(statistics.flows.iter().all(|flow| flow.lag_records == 0), "{statistics:?}");
+        assert_eq!(runtime.resting(), 1);
+
+        // A record, a reader, its owner.
+        bench.append([11]).await;
+        settled(&runtime).await;
+        assert_eq!(bench.read().await, (1..=11).collect::<Vec<_>>(), "{}", bench.db.name);
+        rests().await;
+        assert_eq!(bench.read().await.len(), 11);
+        rests().await;
+        bench.go(ChannelState::Provisioning, ChannelState::Active).await;
+        bench.go(ChannelState::Active, ChannelState::Paused).await;
+        let paused = bench.until(ConditionType::Syncing, ConditionStatus::False).await;
+        assert_eq!(paused.reason, "Paused");
+        bench.append([12]).await;
+        settled(&runtime).await;
+        assert_eq!(runtime.resting(), 0, "what is stopped does not rest");
+        bench.go(ChannelState::Paused, ChannelState::Active).await;
+        bench.until(ConditionType::Syncing, ConditionStatus::True).await;
+        rests().await;
+        assert_eq!(bench.read().await.len(), 12);
+
+        // A reader that follows keeps it open.
+        rests().await;
+        let following = bench.served.reach(bench.channel).await.unwrap();
+        let read = following.read();
+        runtime.cut_usage().await;
+        bench.append([13]).await;
+        settled(&runtime).await;
+        runtime.cut_usage().await;
+        for _ in 0..20 {
+            runtime.passed().await;
+        }
+        assert_eq!(runtime.resting(), 0, "somebody reads");
+        drop(read);
+        rests().await;
+
+        bench.go(ChannelState::Active, ChannelState::Deleting).await;
+        bench.until(ConditionType::Drained, ConditionStatus::True).await;
+        assert!(bench.served.tenant(bench.channel).is_none());
+        let mut tx = bench.db.data.read_platform().await.unwrap();
+        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 13, "each record was billed once");
+        drop(tx);
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn records_that_come_while_a_channel_goes_to_rest_are_delivered() {
+    for db in databases().await.unwrap() {
+        let mut bench = Bench::new(db).await;
+        bench.rest_after = Duration::ZERO;
+        bench.provision().await;
+        let (runtime, shutdown, task) = bench.runtime();
+        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
+        let mut rested = 0;
+        for id in 11..=60 {
+            runtime.cut_usage().await;
+            // Now before, now while, now after it rests.
+            for _ in 0..id % 4 {
+                runtime.passed().await;
+            }
+            rested += runtime.resting();
+            bench.append([id]).await;
+        }
+        settled(&runtime).await;
+        assert_eq!(bench.read().await, (1..=60).collect::<Vec<_>>(), "{}", bench.db.name);
+        assert!(rested > 0, "it never rested");
+        runtime.cut_usage().await;
+        let mut tx = bench.db.data.read_platform().await.unwrap();
+        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 60);
+        drop(tx);
+        shutdown.cancel();
+        task.await.unwrap();
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use headgate_access::outbound::GuardedClient;
 use headgate_types::channel::{Binding, Lane};
 use headgate_types::limits::Limits;
@@ -154,8 +155,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
     async fn close(&self);
 
     /// Nothing was written for some time: lets go of what can be had again and was not used for
-    /// `quiet` by readers either.
-    async fn rest(&self, _quiet: Duration) {}
+    /// `quiet` by readers either. Says whether the sink can do without being open until something is
+    /// written or read; requests that the data listener answers are not its concern.
+    async fn rest(&self, _quiet: Duration) -> Rest {
+        Rest::Until(None)
+    }
 
     /// Records per delivery the target takes best; the loop splits larger ranges.
     fn batch_records(&self) -> usize {
@@ -186,6 +190,15 @@ pub enum Flush {
 pub struct Committed {
     /// The last offset it holds; 0: nothing.
     pub offset: u64,
+}
+
+/// How far a sink is at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Somebody follows what it holds, or it holds something that would be lost.
+    Busy,
+    /// There is nothing to do for it before this.
+    Until(Option<DateTime<Utc>>),
 }
 
 /// The answer to a write: `(0, through]` of the flow is durable in the target.

@@ -19,11 +19,11 @@ pub mod stream;
 pub mod webhook;
 
 pub use contract::{
-    Committed, Delivery, FlowKey, Flush, OpenChannel, Opened, OutputElement, Secrets, Sink, SinkError, Slice,
+    Committed, Delivery, FlowKey, Flush, OpenChannel, Opened, OutputElement, Rest, Secrets, Sink, SinkError, Slice,
     Technology, Written,
 };
 pub use problem::problem;
-pub use served::{Served, ServedChannels};
+pub use served::{Read, Served, ServedChannels};
 
 use headgate_types::technology::TechnologyDescriptor;
 

@@ -98,12 +98,14 @@ pub async fn play(seed: u64, blow: &Blow<'_>) -> Result<Figures> {
         Blow::Failpoints | Blow::Seams => &failpoints::ALL_THE_TIME[..],
         _ => &["--lake-roll-bytes", "200000", "--lake-compact-files", "4"][..],
     };
+    // Channels that rest as soon as they can, after a second, and hardly ever.
+    let rest_after = ["0", "1", "60"][usize::try_from(seed % 3)?];
     let options = Options {
         database_url,
         environment,
         ports: free_ports()?,
         // Usage is cut all the time, so that kills fall between cuts.
-        ..Options::arguments(&[&["--usage-span", "1s"][..], rolling].concat())
+        ..Options::arguments(&[&["--usage-span", "1s", "--rest-after", rest_after][..], rolling].concat())
     };
     let mut platform = tokio::task::block_in_place(|| Platform::start_in(directory, options))?;
     let mut figures = Figures::default();

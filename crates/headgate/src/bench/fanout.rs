@@ -222,6 +222,9 @@ fn tenants(channel: usize, channels: usize) -> Vec<usize> {
     (0..width).map(|index| (channel * step + index) % TENANTS).collect()
 }
 
+/// How long channels may take to come to rest.
+const REST: Duration = Duration::from_secs(300);
+
 /// B12: memory and CPU of channels that get nothing.
 pub async fn idle(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
     let time = Duration::from_secs(arguments.seconds);
@@ -235,6 +238,12 @@ pub async fn idle(arguments: &BenchArguments, report: &mut Report) -> Result<()>
     let (cores, resident) = measure(&world).await?;
     report.add("B12", "no channels", json!({"cores": cores, "resident_mb": resident >> 20}));
     open(&world, arguments.channels, 1, |_| Vec::new()).await?;
+    // A channel of which nothing was heard for a minute rests: that is what most channels do most of the time.
+    let begun = Instant::now();
+    while world.headgate.metric("headgate_channels_resting").await? < arguments.channels as f64 {
+        anyhow::ensure!(begun.elapsed() < REST, "the channels do not come to rest");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     let (busy, more) = measure(&world).await?;
     report.add(
         "B12",

@@ -88,6 +88,8 @@ pub struct Headgate {
     pub server: Server,
     /// The control API.
     pub control: String,
+    /// Where its metrics are.
+    pub internal: String,
     /// The admin credential.
     pub admin: (String, String),
 }
@@ -112,20 +114,29 @@ impl Headgate {
             "--outbound-allow",
             "127.0.0.0/8",
         ])?;
-        let (mut control, mut id, mut secret) = (None, None, None);
+        let (mut control, mut internal, mut id, mut secret) = (None, None, None, None);
         while let Some(line) = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await?? {
             match line.split_once(char::is_whitespace).map(|(name, value)| (name, value.trim().to_owned())) {
                 Some(("control", value)) => control = Some(value),
+                Some(("internal", value)) => internal = Some(value),
                 Some(("client_id", value)) => id = Some(value),
                 Some(("client_secret", value)) => secret = Some(value),
                 _ if line == "ready" => {
                     let control = control.context("no control URL was printed")?;
+                    let internal = internal.context("no internal URL was printed")?;
                     let admin = id.zip(secret).context("no admin credential was printed")?;
-                    return Ok(Self { server, control, admin });
+                    return Ok(Self { server, control, internal, admin });
                 }
                 _ => {}
             }
         }
         bail!("headgate ended before it was ready")
+    }
+
+    /// A figure of its metrics; 0 while there is none.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let text = reqwest::get(format!("{}/metrics", self.internal)).await?.error_for_status()?.text().await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(Ok(0.0), |value| Ok(value.trim().parse()?))
     }
 }

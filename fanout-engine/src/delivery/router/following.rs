@@ -1,12 +1,14 @@
 //! What was noted for one predicate.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use headgate_lake::LakeBatch;
+use headgate_types::ChannelId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::calls::Calls;
 use crate::shape::{Candidates, Routed};
 
 /// Ranges kept for flows that have not come to them yet. A flow further behind pulls by itself.
@@ -29,6 +31,8 @@ pub struct Following {
     routed: Arc<watch::Sender<u64>>,
     /// The end of the newest range that concerns the predicate.
     newest: watch::Sender<u64>,
+    /// Where channels that rest are called for.
+    calls: Calls,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct Noted {
     /// What concerns the predicate behind this offset, and only that, is noted.
     since: u64,
     ranges: VecDeque<Range>,
+    /// Channels that have nothing in memory and are called for when something concerns them.
+    resting: HashSet<ChannelId>,
 }
 
 #[derive(Debug)]
@@ -58,9 +64,9 @@ pub enum Next {
 }
 
 impl Following {
-    pub(super) fn new(since: u64, routed: Arc<watch::Sender<u64>>) -> Self {
-        let noted = Mutex::new(Noted { since, ranges: VecDeque::new() });
-        Self { noted, routed, newest: watch::Sender::new(since) }
+    pub(super) fn new(since: u64, routed: Arc<watch::Sender<u64>>, calls: Calls) -> Self {
+        let noted = Mutex::new(Noted { since, ranges: VecDeque::new(), resting: HashSet::new() });
+        Self { noted, routed, newest: watch::Sender::new(since), calls }
     }
 
     /// What comes next behind `after`.
@@ -108,6 +114,23 @@ impl Following {
         self.newest.subscribe()
     }
 
+    /// Calls for a channel when something concerns it behind `looked`, once; at once if something does.
+    pub fn call_for(&self, channel: ChannelId, looked: u64) {
+        {
+            let mut noted = self.noted.lock();
+            if looked >= noted.since && noted.behind(looked).is_none() {
+                noted.resting.insert(channel);
+                return;
+            }
+        }
+        self.calls.call([channel]);
+    }
+
+    /// Calls for the channel no more.
+    pub fn let_rest(&self, channel: ChannelId) {
+        self.noted.lock().resting.remove(&channel);
+    }
+
     /// Waits until everything through `to` was looked up.
     pub async fn reaches(&self, to: u64) {
         // The sender is this very object's, so it cannot be gone.
@@ -117,7 +140,7 @@ impl Following {
     /// Notes that a range concerns the predicate.
     pub(super) fn note(&self, routing: &Arc<Routing>, place: usize) {
         let (first, last) = (routing.range.first, routing.range.last);
-        {
+        let called = {
             let mut noted = self.noted.lock();
             if last <= noted.since {
                 return;
@@ -128,18 +151,27 @@ impl Following {
             {
                 noted.since = oldest.last;
             }
-        }
-        self.newest.send_replace(last);
+            std::mem::take(&mut noted.resting)
+        };
+        self.tell(last, called);
     }
 
     /// Gives up what is noted: flows pull by themselves through `to`.
     pub(super) fn lose(&self, to: u64) {
-        {
+        let called = {
             let mut noted = self.noted.lock();
             noted.since = noted.since.max(to);
             noted.ranges.retain(|range| range.last > to);
+            std::mem::take(&mut noted.resting)
+        };
+        self.tell(to, called);
+    }
+
+    fn tell(&self, newest: u64, called: HashSet<ChannelId>) {
+        self.newest.send_replace(newest);
+        if !called.is_empty() {
+            self.calls.call(called);
         }
-        self.newest.send_replace(to);
     }
 }
 

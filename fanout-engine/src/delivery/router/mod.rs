@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::following::{Following, Next};
 use self::task::{Element, run};
+use crate::calls::Calls;
 use crate::shape::Plan;
 
 /// The routers of all elements. Cheap to clone.
@@ -32,6 +33,7 @@ pub struct Router(Arc<Inner>);
 struct Inner {
     lake: Lake,
     elements: Mutex<HashMap<ElementId, Running>>,
+    calls: Calls,
     stop: CancellationToken,
 }
 
@@ -45,7 +47,8 @@ impl Router {
     /// A router that follows nothing yet.
     #[must_use]
     pub fn new(lake: Lake) -> Self {
-        Self(Arc::new(Inner { lake, elements: Mutex::default(), stop: CancellationToken::new() }))
+        let (calls, stop) = (Calls::default(), CancellationToken::new());
+        Self(Arc::new(Inner { lake, elements: Mutex::default(), calls, stop }))
     }
 
     /// Has commits matched with a plan from now on, until the result is dropped. `None`: the element
@@ -62,7 +65,7 @@ impl Router {
             Some(running) => Arc::clone(&running.element),
             None => {
                 let head = inner.lake.log().watch(plan.element()).ok()?;
-                let element = Arc::new(Element::new(plan.element(), *head.borrow()));
+                let element = Arc::new(Element::new(plan.element(), *head.borrow(), inner.calls.clone()));
                 let task = tokio::spawn(run(self.clone(), Arc::clone(&element), head, inner.stop.clone()));
                 elements.insert(plan.element(), Running { element: Arc::clone(&element), task });
                 element
@@ -70,6 +73,12 @@ impl Router {
         };
         let following = element.add(plan);
         Some(Route { router: self.clone(), element, following, plan: Arc::clone(plan) })
+    }
+
+    /// Calls for channels that rest: something concerns them.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        &self.0.calls
     }
 
     /// Ends all tasks and waits for them.
@@ -118,6 +127,12 @@ pub struct Route {
 }
 
 impl Route {
+    /// The element whose commits are matched.
+    #[must_use]
+    pub fn element(&self) -> ElementId {
+        self.plan.element()
+    }
+
     /// What was noted for the plan's predicate.
     #[must_use]
     pub const fn following(&self) -> &Arc<Following> {

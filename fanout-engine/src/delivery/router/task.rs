@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Router;
 use super::following::{Following, Routing};
+use crate::calls::Calls;
 use crate::delivery::flow::FlowError;
 use crate::shape::{FilterId, Plan, Routes, ShapeError, Snapshot};
 
@@ -36,6 +37,7 @@ pub struct Element {
     routed: Arc<watch::Sender<u64>>,
     /// Wakes the task when the last plan went.
     gone: tokio::sync::Notify,
+    calls: Calls,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,7 @@ struct Followed {
 }
 
 impl Element {
-    pub(super) fn new(id: ElementId, head: u64) -> Self {
+    pub(super) fn new(id: ElementId, head: u64, calls: Calls) -> Self {
         let state = State {
             taken: head,
             routes: HashMap::new(),
@@ -66,17 +68,16 @@ impl Element {
             concerned: 0,
         };
         let gone = tokio::sync::Notify::new();
-        Self { id, state: Mutex::new(state), routed: Arc::new(watch::Sender::new(head)), gone }
+        Self { id, state: Mutex::new(state), routed: Arc::new(watch::Sender::new(head)), gone, calls }
     }
 
     pub(super) fn add(&self, plan: &Plan) -> Arc<Following> {
         let mut state = self.state.lock();
         state.routes.entry(plan.schema_id()).or_insert_with(|| Routes::like(plan)).add(plan);
-        let (taken, routed) = (state.taken, &self.routed);
-        let followed = state
-            .following
-            .entry(plan.filter().id())
-            .or_insert_with(|| Followed { following: Arc::new(Following::new(taken, Arc::clone(routed))), plans: 0 });
+        let taken = state.taken;
+        let begin = || Arc::new(Following::new(taken, Arc::clone(&self.routed), self.calls.clone()));
+        let followed =
+            state.following.entry(plan.filter().id()).or_insert_with(|| Followed { following: begin(), plans: 0 });
         followed.plans += 1;
         Arc::clone(&followed.following)
     }

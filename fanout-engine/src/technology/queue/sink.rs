@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use headgate_types::{ElementId, SharedClock};
 
 use super::store::{NewMessage, Queue};
-use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
+use crate::technology::{Committed, Delivery, FlowKey, Flush, Rest, Sink, SinkError, Written};
 
 /// Records put into the queue by one write.
 const BATCH_RECORDS: usize = 5_000;
@@ -59,8 +59,9 @@ impl Sink for QueueSink {
         self.queue.depth(self.clock.now()).await.map_or(0, |depth| depth.bytes)
     }
 
-    async fn rest(&self, quiet: Duration) {
+    async fn rest(&self, quiet: Duration) -> Rest {
         self.queue.rest(quiet).await;
+        Rest::Until(None)
     }
 
     async fn close(&self) {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::block::{Block, Kept, NewRecords, ends_of};
 use crate::technology::sqlite::{connect, int, uint};
-use crate::technology::{FlowKey, SinkError};
+use crate::technology::{FlowKey, Rest, SinkError};
 
 /// Positions reserved by one synced write.
 const RESERVED: u64 = 1_000_000;
@@ -159,6 +159,16 @@ impl Ring {
             Ok(())
         })
         .await
+    }
+
+    /// Whether nobody follows the ring and its file is closed, and when its oldest record is too old.
+    pub fn at_rest(&self) -> Rest {
+        let store = self.store.lock();
+        if store.writer.is_some() || self.ends.receiver_count() > 0 {
+            return Rest::Busy;
+        }
+        let oldest = store.oldest.and_then(DateTime::from_timestamp_micros);
+        Rest::Until(oldest.zip(store.retention.age).map(|(oldest, age)| oldest + age))
     }
 
     /// Whether a connection to the file is open.

@@ -9,7 +9,7 @@ use headgate_types::{ElementId, SharedClock};
 
 use super::block::NewRecords;
 use super::ring::Ring;
-use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
+use crate::technology::{Committed, Delivery, FlowKey, Flush, Rest, Sink, SinkError, Written};
 
 /// The writing end of a stream.
 #[derive(Debug)]
@@ -61,10 +61,12 @@ impl Sink for StreamSink {
         self.ring.ends().borrow().bytes
     }
 
-    async fn rest(&self, quiet: Duration) {
+    async fn rest(&self, quiet: Duration) -> Rest {
         if let Err(error) = self.ring.rest(quiet).await {
             tracing::warn!(%error, "failed to let go of a stream's file");
+            return Rest::Busy;
         }
+        self.ring.at_rest()
     }
 
     async fn close(&self) {
