@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use headgate_types::Problem;
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{AdditionalProperties, Components, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, Components, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Scopes, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Required, ResponseBuilder};
 use utoipa::{OpenApi, ToSchema};
@@ -71,6 +71,7 @@ pub(crate) fn complete(mut document: Document) -> Document {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     close(components, "Timing");
     open_parts(components);
+    name_items(components);
     let mut examples = examples();
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
@@ -115,6 +116,19 @@ fn open_parts(components: &mut Components) {
                 object.additional_properties = None;
                 *part = RefOr::T(Schema::Object(object));
             }
+        }
+    }
+}
+
+/// A page holds things that the document has a name for, not copies of what they are.
+fn name_items(components: &mut Components) {
+    let names: Vec<String> = components.schemas.keys().cloned().collect();
+    for (page, schema) in &mut components.schemas {
+        if let Some(name) = page.strip_prefix("Page_").filter(|name| names.iter().any(|known| known == name))
+            && let RefOr::T(Schema::Object(object)) = schema
+            && let Some(RefOr::T(Schema::Array(items))) = object.properties.get_mut("items")
+        {
+            items.items = ArrayItems::RefOrSchema(Box::new(Ref::from_schema_name(name).into()));
         }
     }
 }

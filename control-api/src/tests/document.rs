@@ -35,6 +35,35 @@ pub(super) fn operations(document: &Value) -> Vec<(String, String, Value)> {
     operations
 }
 
+/// Calls `look` with every object of a document and where it is.
+fn walk(value: &Value, at: &str, look: &mut impl FnMut(&serde_json::Map<String, Value>, &str)) {
+    match value {
+        Value::Object(object) => {
+            look(object, at);
+            object.iter().for_each(|(name, value)| walk(value, &format!("{at}/{name}"), look));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| walk(item, &format!("{at}/{index}"), look));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_part_of_a_schema_refuses_what_the_other_parts_name() {
+    let document = document();
+    let mut parts = 0;
+    walk(&document, "", &mut |object, at| {
+        for part in object.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            let reference = part["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+            let part = reference.map_or(part, |pointer| document.pointer(pointer).unwrap());
+            assert_ne!(part["additionalProperties"], false, "{at}");
+            parts += 1;
+        }
+    });
+    assert!(parts > 5, "{parts}");
+}
+
 #[test]
 fn every_operation_documents_its_problem_its_scope_and_its_name() {
     let document = document();
