@@ -22,6 +22,7 @@ use crate::harness::records::Records;
 use crate::harness::stage::{order_in, reading};
 use crate::harness::world::{Channel, Organisation};
 use crate::harness::{ApiClient, Options, Platform, Stage, eventually, settled};
+use crate::short_disk::ShortDisk;
 
 /// How long whoever causes nothing may have to wait for an answer: wide, because others share the machine.
 const RESPONSIVE: Duration = Duration::from_secs(5);
@@ -325,4 +326,39 @@ async fn ten_times_the_allowed_rate_is_told_to_wait_and_costs_no_neighbour_anyth
     watch.end().await;
     let grown = stage.platform.peak_memory() - memory;
     assert!(grown < MEMORY, "{} MiB", grown >> 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_whose_disk_fails_to_sync_ends_the_process_and_nothing_answered_is_lost() {
+    for part in ["control.db", "data.db"] {
+        let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir().unwrap();
+        let disk = ShortDisk::new();
+        let database = directory.path().canonicalize().unwrap().join("data").join(part);
+        let options = Options { environment: disk.environment(&database), ..Options::default() };
+        let platform = tokio::task::block_in_place(|| Platform::start_in(directory, options)).unwrap();
+        let mut stage = Stage::on(platform, "events").await;
+        assert!(database.is_file(), "{}", database.display());
+        disk.fail_syncs(true);
+        // Whatever is asked for now is answered truly: made, or not.
+        let (mut made, mut next) = (Vec::new(), 0);
+        eventually(&format!("the end of a process that cannot sync {part}"), async || {
+            let name = format!("endpoint-{next}");
+            next += 1;
+            let body = json!({"url": format!("https://example.com/{name}"), "types": ["io.headgate.channel.ready.v1"]});
+            if let Ok(endpoint) = stage.consumer.api.post("/v1/event-endpoints", &body).await {
+                made.push(endpoint["id"].as_str().unwrap().to_owned());
+            }
+            // Requests are booked in the other database.
+            stage.consumer.api.get("/v1/usage").await.ok();
+            (!stage.platform.is_running()).then_some(())
+        })
+        .await;
+        assert!(stage.platform.log().contains("could not be synced"), "{}", stage.platform.log());
+        disk.fail_syncs(false);
+        tokio::task::block_in_place(|| stage.platform.start_again()).unwrap();
+        let there = stage.consumer.api.get("/v1/event-endpoints?page_size=1000").await.unwrap();
+        for endpoint in made {
+            assert!(there["items"].as_array().unwrap().iter().any(|it| it["id"] == *endpoint), "{endpoint} is lost");
+        }
+    }
 }

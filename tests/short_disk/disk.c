@@ -5,7 +5,7 @@
  *   uint32 sync_us     how much longer a sync takes, in microseconds
  *   uint32 sync_fails  not 0: a sync answers EIO
  *
- * HEADGATE_SHORT_ROOT is the directory, HEADGATE_SHORT_CONTROL the file. A full disk behaves as a real one: what still
+ * HEADGATE_SHORT_ROOT is the directory, or one database, HEADGATE_SHORT_CONTROL the file. A full disk behaves as a real one: what still
  * fits of a write is written, then there is ENOSPC; what does not make a file longer goes on, and so does removing.
  */
 #define _GNU_SOURCE
@@ -49,7 +49,8 @@ __attribute__((constructor)) static void begin(void) {
 
 static int is_short(void) { return control && atomic_load(&control->free) >= 0; }
 
-static int below(const char *path) { return !strncmp(path, root, root_length) && (!path[root_length] || path[root_length] == '/'); }
+/* The root may be a database, which has files beside it (`-wal`, `-journal`). */
+static int below(const char *path) { return !strncmp(path, root, root_length) && (!path[root_length] || strchr("/-", path[root_length])); }
 
 /* A regular file below the directory. */
 static int ours(int fd, struct stat *stat) {

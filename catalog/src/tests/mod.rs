@@ -1,6 +1,7 @@
 //! The promises of the catalog, on both databases.
 
 mod channel_life;
+mod element_life;
 mod finding;
 mod granting;
 mod isolation;

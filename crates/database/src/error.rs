@@ -1,6 +1,20 @@
 //! What can go wrong between us and the database.
 
+use std::sync::LazyLock;
+
 use headgate_types::{Coded, ErrorKind};
+use tokio::sync::watch;
+
+/// Whether a file of a database could not be synced.
+static UNSYNCED: LazyLock<watch::Sender<bool>> = LazyLock::new(watch::Sender::default);
+
+/// Waits until a file of a database could not be synced. What was written to it may be gone although it can
+/// still be read, and a later sync may succeed without it (DATA-PLANE rule 36): the process has to end, and a
+/// restart reads what is really there. It is a matter of the process, so one signal serves every part.
+pub async fn sync_failed() {
+    // The sender is static.
+    let _ = UNSYNCED.subscribe().wait_for(|failed| *failed).await;
+}
 
 /// A failure of the database.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +34,9 @@ pub enum DbError {
     /// The database's disk has no room for more.
     #[error("the disk of the database is full")]
     Full,
+    /// The database's disk failed to make a write durable; see [`sync_failed`].
+    #[error("the disk of the database failed to sync")]
+    Unsynced,
     /// The configuration does not describe a database that can be opened.
     #[error("failed to open the database: {0}")]
     Open(String),
@@ -49,6 +66,12 @@ impl From<sqlx::Error> for DbError {
                 Some("5" | "261" | "517" | "40001" | "40P01") => Self::Busy,
                 // SQLITE_FULL, and SQLITE_IOERR_SHMSIZE of a log's index that cannot grow; disk_full.
                 Some("13" | "4874" | "53100") => Self::Full,
+                // SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC.
+                Some("1034" | "1290") => {
+                    tracing::error!(%error, "a file of a database could not be synced");
+                    UNSYNCED.send_replace(true);
+                    Self::Unsynced
+                }
                 // SQLITE_CANTOPEN: no file may be opened at the moment; too_many_connections.
                 Some("14" | "53300") => Self::Unreachable(error),
                 // admin_shutdown, crash_shutdown, cannot_connect_now; class 08 is the connection's.
@@ -63,7 +86,7 @@ impl From<sqlx::Error> for DbError {
 impl Coded for DbError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Busy | Self::Unreachable(_) => ErrorKind::Unavailable,
+            Self::Busy | Self::Unreachable(_) | Self::Unsynced => ErrorKind::Unavailable,
             Self::Duplicate => ErrorKind::Conflict,
             Self::Full => ErrorKind::InsufficientStorage,
             Self::Reference | Self::Open(_) | Self::Other(_) | Self::Migrate(_) => ErrorKind::Internal,
@@ -73,7 +96,7 @@ impl Coded for DbError {
     fn code(&self) -> &'static str {
         match self {
             Self::Busy => "database_busy",
-            Self::Unreachable(_) => "database_unreachable",
+            Self::Unreachable(_) | Self::Unsynced => "database_unreachable",
             Self::Duplicate => "already_exists",
             Self::Full => "storage_full",
             Self::Reference | Self::Open(_) | Self::Other(_) | Self::Migrate(_) => "internal",
@@ -82,7 +105,7 @@ impl Coded for DbError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy | Self::Unreachable(_) => Some(1),
+            Self::Busy | Self::Unreachable(_) | Self::Unsynced => Some(1),
             Self::Full => Some(10),
             _ => None,
         }

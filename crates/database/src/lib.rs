@@ -26,7 +26,7 @@ mod tx;
 
 pub use arguments::{Argument, Arguments};
 pub use db::{Db, Options, Role};
-pub use error::DbError;
+pub use error::{DbError, sync_failed};
 pub use filter::{FilterColumn, FilterType, filter_condition};
 pub use migrate::Part;
 pub use signal::Signal;

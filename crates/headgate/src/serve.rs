@@ -188,6 +188,16 @@ pub async fn start(config: Config) -> Result<Running> {
         .route("/livez", get(|| async { "ok" }))
         .route("/metrics", get(move || std::future::ready(metrics.render())));
 
+    let stop = shutdown.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            () = headgate_database::sync_failed() => {
+                anyhow::bail!("a database can no longer be trusted; the log above says why")
+            }
+        }
+    });
+
     let mut local = None;
     // Only control API and worker speak to an engine elsewhere, and the configuration made sure of it.
     let engine: Option<Arc<dyn headgate_types::engine::Engine>> = if let Some(data_listener) = data_listener {

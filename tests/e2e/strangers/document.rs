@@ -10,13 +10,11 @@ use crate::harness::{ApiClient, Database, Platform, Stage};
 use crate::tidy::root;
 
 #[tokio::test]
-#[ignore = "takes minutes; `cargo xtask soak --fuzz` runs it"]
 async fn the_running_api_keeps_its_document_on_sqlite() {
     keeps_its_document(Database::Sqlite).await;
 }
 
 #[tokio::test]
-#[ignore = "takes minutes; `cargo xtask soak --fuzz` runs it"]
 async fn the_running_api_keeps_its_document_on_postgres() {
     keeps_its_document(Database::Postgres).await;
 }

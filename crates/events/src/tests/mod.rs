@@ -1,6 +1,7 @@
 //! The promises of this crate, on both databases.
 
 mod endpoints;
+mod life;
 mod outbox;
 mod receiver;
 mod sending;
