@@ -94,6 +94,41 @@ fn whatever_a_payload_holds_each_record_of_it_is_decided_once() {
 }
 
 #[test]
+fn a_line_is_decided_alike_whatever_came_before_it() {
+    let usual = LINES.lines().next().unwrap();
+    for model in models() {
+        let plan = Arc::new(InputPlan::compile(ElementKind::Entity, &schema(), &model).unwrap());
+        fuzz::bytes("fanout-engine/src/conform/repeated.rs read", &[usual.as_bytes()], |bytes| {
+            let line: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != b'\n').collect();
+            let read = |bytes: Vec<u8>| {
+                let open = move || -> std::io::Result<Box<dyn std::io::Read + Send>> {
+                    Ok(Box::new(Cursor::new(bytes.clone())))
+                };
+                let source =
+                    Source { format: PayloadFormat::Ndjson, encoding: None, limit: 1 << 20, open: Box::new(open) };
+                Conformer::open(Arc::clone(&plan), &source, 0).unwrap().next_chunk(usize::MAX, u64::MAX).unwrap()
+            };
+            // A mark of the byte order begins the first line only.
+            let alone = read([b"\n", &line[..]].concat());
+            if alone.last == 0 {
+                return Vec::new();
+            }
+            let after = read([usual.as_bytes(), b"\n", &line].concat());
+            let values = |chunk: &Chunk, last: u64| {
+                chunk.rows.iter().filter(|row| row.ordinal == last).map(|row| row.values.clone()).collect::<Vec<_>>()
+            };
+            let codes = |chunk: &Chunk, last: u64| {
+                chunk.refused.iter().filter(|it| it.ordinal == last).map(|it| it.refusal.code).collect::<Vec<_>>()
+            };
+            assert_eq!(after.last, alone.last + 1);
+            assert_eq!(values(&after, after.last), values(&alone, alone.last));
+            assert_eq!(codes(&after, after.last), codes(&alone, alone.last));
+            codes(&alone, alone.last)
+        });
+    }
+}
+
+#[test]
 fn a_packed_payload_is_unpacked_within_its_limit_or_refused() {
     let plan = Arc::new(InputPlan::compile(ElementKind::Events, &schema(), &models()[1]).unwrap());
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
