@@ -21,7 +21,7 @@ const SCOPES: &[(&str, &str)] = &[
     ("events.read", "Read events and keep the endpoints they are sent to"),
     ("data.write", "Send into the tenant's data-in channels"),
     ("data.read", "Read from the tenant's data-out channels"),
-    ("admin", "Run the platform: tenants, clients, grants, prices, every channel"),
+    ("admin", "Run the platform: tenants, clients, identities, grants, prices, every channel"),
 ];
 
 #[derive(OpenApi)]

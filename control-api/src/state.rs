@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use headgate_access::{Access, AdminCaller, PLATFORM, TenantCaller};
+use headgate_access::{Access, AdminCaller, ClientPool, PLATFORM, TenantCaller};
 use headgate_catalog::{CatalogError, subscriptions};
 use headgate_database::{Db, Signal};
 use headgate_events::Events;
@@ -44,6 +44,8 @@ pub struct ApiParts {
     pub data: Db,
     /// Tokens, clients, credentials, audit.
     pub access: Access,
+    /// Where tenants' new clients log in, in place of the built-in issuer.
+    pub pool: Option<Arc<dyn ClientPool>>,
     /// The outbox, its feed and its endpoints.
     pub events: Events,
     /// The engine, in this process or over HTTP.

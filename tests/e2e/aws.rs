@@ -51,13 +51,13 @@ fn the_account_for_tests_refuses_what_it_does_not_understand() {
 }
 
 /// An account of AWS; it ends with its standard input.
-struct Account {
+pub struct Account {
     _process: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Account {
-    fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         let Ok(python) = std::env::var("HEADGATE_TEST_PYTHON") else {
             eprintln!("skipped: HEADGATE_TEST_PYTHON is not set");
             return None;
@@ -79,7 +79,7 @@ impl Account {
         Some(Self { _process: process, url: said["url"].as_str().unwrap().to_owned() })
     }
 
-    async fn ask(&self, name: &str) -> Value {
+    pub async fn ask(&self, name: &str) -> Value {
         reqwest::get(format!("{}/_shim/{name}", self.url)).await.unwrap().json().await.unwrap()
     }
 
@@ -88,12 +88,47 @@ impl Account {
     }
 
     /// The variables by which every program of AWS finds an account.
-    fn environment(&self) -> Vec<(String, String)> {
+    pub fn environment(&self) -> Vec<(String, String)> {
+        self.environment_of("AKIATEST", "secret")
+    }
+
+    /// The same with the key of a user that may use one user pool as docs/issuers.md says, and nothing else.
+    /// From now on every request is held against what its caller may.
+    pub async fn limited(&self, pool: &str) -> Vec<(String, String)> {
+        let actions = ["DescribeResourceServer", "CreateResourceServer", "UpdateResourceServer"].into_iter();
+        let actions = actions.chain(["CreateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients"]);
+        let actions: Vec<_> = actions.map(|action| format!("cognito-idp:{action}")).collect();
+        let resource = format!("arn:aws:cognito-idp:us-east-1:123456789012:userpool/{pool}");
+        let statement = json!({"Effect": "Allow", "Action": actions, "Resource": resource});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let iam = async |form: &[(&str, &str)]| {
+            let scope = "Credential=AKIATEST/20260101/us-east-1/iam/aws4_request";
+            let request = reqwest::Client::new().post(&self.url).form(form);
+            let request = request.header("authorization", format!("AWS4-HMAC-SHA256 {scope}, Signature=0"));
+            let answer = request.send().await.unwrap();
+            assert!(answer.status().is_success(), "{form:?}: {}", answer.status());
+            answer.text().await.unwrap()
+        };
+        let user = ("UserName", "headgate");
+        iam(&[("Action", "CreateUser"), user]).await;
+        let named = ("PolicyName", "pool");
+        iam(&[("Action", "PutUserPolicy"), user, named, ("PolicyDocument", &policy)]).await;
+        let key = iam(&[("Action", "CreateAccessKey"), user]).await;
+        let told = |name: &str| {
+            let rest = key.split(&format!("<{name}>")).nth(1).unwrap();
+            rest.split('<').next().unwrap().to_owned()
+        };
+        let url = format!("{}/_shim/enforcement", self.url);
+        reqwest::Client::new().post(url).body(r#"{"on": true}"#).send().await.unwrap();
+        self.environment_of(&told("AccessKeyId"), &told("SecretAccessKey"))
+    }
+
+    fn environment_of(&self, key: &str, secret: &str) -> Vec<(String, String)> {
         [
             ("AWS_ENDPOINT_URL", self.url.as_str()),
             ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_ACCESS_KEY_ID", key),
+            ("AWS_SECRET_ACCESS_KEY", secret),
             ("AWS_EC2_METADATA_DISABLED", "true"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

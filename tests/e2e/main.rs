@@ -10,6 +10,7 @@ mod aws;
 mod bad_input;
 mod browser;
 mod clients;
+mod cognito;
 mod crash;
 mod demo;
 mod events;

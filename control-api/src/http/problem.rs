@@ -88,6 +88,7 @@ macro_rules! answers {
 
 answers! {
     headgate_access::AccessError
+    headgate_access::PoolError
     headgate_catalog::CatalogError
     headgate_database::DbError
     headgate_events::EventsError

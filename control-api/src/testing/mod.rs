@@ -1,6 +1,7 @@
 //! The API over a database of its own, with a fake engine and a clock that stands still.
 
 mod engine;
+mod pool;
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use chrono::{DateTime, Utc};
 use headgate_access::outbound::{GuardedClient, OutboundPolicy};
-use headgate_access::{Access, AccessConfig, MasterKey, Scopes};
+use headgate_access::{Access, AccessConfig, ForeignIssuer, MasterKey, Profile, Scopes};
 use headgate_catalog::elements;
 use headgate_database::Signal;
 use headgate_database::testing::{TestDb, databases};
@@ -21,9 +22,15 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 pub(crate) use engine::FakeEngine;
+pub(crate) use pool::{FakePool, Mood};
 
 use crate::http::rate::RateLimits;
 use crate::state::{ApiConfig, ApiParts, ApiState};
+
+/// The issuer of the examples.
+pub(crate) const ISSUER: &str = "https://login.example.com/realms/main";
+/// The issuer whose pool keeps logins, where a test has one.
+pub(crate) const POOL: &str = "https://pool.example.com/1";
 
 /// One running API.
 pub(crate) struct TestApi {
@@ -134,12 +141,22 @@ impl TestApi {
     pub(crate) async fn with_limits(rate_limits: RateLimits) -> Vec<Self> {
         let mut apis = Vec::new();
         for db in databases().await.unwrap() {
-            apis.push(Self::over(db, rate_limits).await);
+            apis.push(Self::over(db, rate_limits, None).await);
         }
         apis
     }
 
-    async fn over(db: TestDb, rate_limits: RateLimits) -> Self {
+    /// One per database at hand, each with a pool in which tenants' clients log in.
+    pub(crate) async fn with_pools() -> Vec<(Self, Arc<FakePool>)> {
+        let mut apis = Vec::new();
+        for db in databases().await.unwrap() {
+            let pool = Arc::new(FakePool::default());
+            apis.push((Self::over(db, RateLimits::default(), Some(pool.clone())).await, pool));
+        }
+        apis
+    }
+
+    async fn over(db: TestDb, rate_limits: RateLimits, pool: Option<Arc<FakePool>>) -> Self {
         let clock = FakeClock::at("2026-01-15T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let engine = Arc::new(FakeEngine::default());
         let access = Access::open(db.control.clone(), clock.clone(), access_config()).await.unwrap();
@@ -158,6 +175,7 @@ impl TestApi {
             control: db.control.clone(),
             data: db.data.clone(),
             access,
+            pool: pool.map(|pool| pool as _),
             events,
             engine: engine.clone(),
             profiles: Arc::new(Profiles::embedded().unwrap()),
@@ -246,7 +264,20 @@ impl TestApi {
 
 fn access_config() -> AccessConfig {
     let issuer = "http://127.0.0.1:7170/".parse().unwrap();
-    AccessConfig::new(issuer, "headgate", MasterKey::from_bytes([5; 32]))
+    let mut config = AccessConfig::new(issuer, "headgate", MasterKey::from_bytes([5; 32]));
+    config.foreign = [ISSUER, POOL].map(foreign).to_vec();
+    config
+}
+
+/// An issuer whose tokens are taken; nobody has its keys.
+fn foreign(issuer: &str) -> ForeignIssuer {
+    let (audience, groups_claim) = ("headgate".to_owned(), "groups".to_owned());
+    ForeignIssuer {
+        issuer: issuer.to_owned(),
+        jwks_url: "http://127.0.0.1:9/keys".parse().unwrap(),
+        networks: OutboundPolicy::development().allow,
+        profile: Profile::Oidc { audience, groups_claim, scope_prefix: String::new() },
+    }
 }
 
 /// A complete order of a data-in channel.

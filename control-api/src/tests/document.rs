@@ -135,6 +135,7 @@ fn filled(path: &str) -> String {
         "element" => "el",
         "tenant" => "ten",
         "client" => "cli",
+        "identity" => "idn",
         "claim" => "clm",
         "grant" => "gr",
         "node" => "nd",

@@ -6,6 +6,7 @@ mod catalog;
 mod channels;
 mod document;
 mod events;
+mod identities;
 mod rejections;
 mod strangers;
 mod usage;

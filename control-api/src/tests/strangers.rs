@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::document::{document, operations};
 use crate::http::rate::{Quota, RateLimits};
-use crate::testing::{Reply, TestApi, TestTenant};
+use crate::testing::{ISSUER, Reply, TestApi, TestTenant};
 
 /// So many that nobody is refused for asking often.
 const PLENTY: Quota = Quota { requests: 1_000_000, window_seconds: 1 };
@@ -80,6 +80,11 @@ impl Things {
         let clients = format!("/v1/admin/tenants/{}/clients", tenant.id);
         let client = api.post(&api.admin, &clients, &json!({"name": "another"})).await.expect(201);
         let colleague = api.post(&api.admin, "/v1/admin/clients", &json!({"name": "colleague"})).await.expect(201);
+        let group = json!({"issuer": ISSUER, "kind": "group", "name": name});
+        let identities = format!("/v1/admin/tenants/{}/identities", tenant.id);
+        let identity = api.post(&api.admin, &identities, &group).await.expect(201);
+        let person = json!({"issuer": ISSUER, "kind": "subject", "name": name});
+        let operator = api.post(&api.admin, "/v1/admin/identities", &person).await.expect(201);
         let mut tx = api.db.control.tenant(tenant.id).await.unwrap();
         let kind = CredentialKind::ChannelKey;
         let issued = api.state.access.issue_credential(&mut tx, tenant.id, ChannelId::new(), kind).await.unwrap();
@@ -103,6 +108,8 @@ impl Things {
             ("grant".to_owned(), id(&grant)),
             ("client".to_owned(), id(&client)),
             ("colleague".to_owned(), id(&colleague)),
+            ("identity".to_owned(), id(&identity)),
+            ("operator".to_owned(), id(&operator)),
             ("claim".to_owned(), issued.claim.to_string()),
             ("letter_in".to_owned(), letter_in.id.to_string()),
             ("letter_out".to_owned(), letter_out.id.to_string()),
@@ -117,6 +124,7 @@ impl Things {
             "dead_letter" if path.contains("data-in") => "letter_in",
             "dead_letter" => "letter_out",
             "client" if path.starts_with("/v1/admin/clients/") => "colleague",
+            "identity" if path.starts_with("/v1/admin/identities/") => "operator",
             name => name,
         };
         self.0.get(name).unwrap_or_else(|| panic!("{path}: there is no case with a {name}"))

@@ -17,6 +17,7 @@ use crate::clients::LoginRow;
 use crate::credentials::KeyRow;
 use crate::envelope::{Envelope, MasterKey};
 use crate::error::AccessError;
+use crate::foreign::{ForeignIssuer, ForeignIssuers};
 use crate::issuer::SigningKeys;
 
 /// How long a row that decides about access is trusted without looking again. The longest time
@@ -39,10 +40,12 @@ pub struct AccessConfig {
     pub channel_key_grace: TimeDelta,
     /// How long a claim can be redeemed.
     pub claim_lifetime: TimeDelta,
+    /// Issuers whose tokens are taken beside the built-in one's.
+    pub foreign: Vec<ForeignIssuer>,
 }
 
 impl AccessConfig {
-    /// The usual times: tokens for an hour, a day of grace, claims for a week.
+    /// The usual times: tokens for an hour, a day of grace, claims for a week. No other issuer.
     #[must_use]
     pub fn new(issuer_url: Url, audience: impl Into<String>, master_key: MasterKey) -> Self {
         Self {
@@ -52,6 +55,7 @@ impl AccessConfig {
             token_lifetime: TimeDelta::hours(1),
             channel_key_grace: TimeDelta::days(1),
             claim_lifetime: TimeDelta::days(7),
+            foreign: Vec::new(),
         }
     }
 }
@@ -68,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) keys: SigningKeys,
     pub(crate) clients: Recent<ClientId, Option<LoginRow>>,
     pub(crate) channel_keys: Recent<CredentialId, Option<KeyRow>>,
+    pub(crate) foreign: ForeignIssuers,
 }
 
 impl fmt::Debug for Access {
@@ -83,12 +88,14 @@ impl Access {
     /// Loads the signing keys, or makes the first.
     ///
     /// # Errors
-    /// When the database fails, or its keys were sealed under another master key.
+    /// When the database fails, its keys were sealed under another master key, or another issuer cannot be
+    /// used as configured.
     pub async fn open(db: Db, clock: SharedClock, config: AccessConfig) -> Result<Self, AccessError> {
         let envelope = Envelope::new(&config.master_key);
         let keys = SigningKeys::open(&db, &clock, &envelope).await?;
+        let foreign = ForeignIssuers::open(&config.foreign, &config.issuer_url)?;
         let (clients, channel_keys) = (Recent::default(), Recent::default());
-        Ok(Self(Arc::new(Inner { db, clock, config, envelope, keys, clients, channel_keys })))
+        Ok(Self(Arc::new(Inner { db, clock, config, envelope, keys, clients, channel_keys, foreign })))
     }
 
     /// Seals and opens secrets of other crates.
@@ -109,11 +116,12 @@ impl Access {
         &self.0.config.issuer_url
     }
 
-    /// Forgets what was read about clients, tenants and channel keys. Call it after committing a
+    /// Forgets what was read about clients, identities, tenants and channel keys. Call it after committing a
     /// change of them, so that this process sees the change at once.
     pub fn forget(&self) {
         self.0.clients.clear();
         self.0.channel_keys.clear();
+        self.0.foreign.forget();
     }
 
     /// Records a denial or a failure in a transaction of its own, because that of the request is
@@ -181,7 +189,7 @@ impl<K: Eq + Hash, V: Clone> Recent<K, V> {
         rows.by_key.insert(key, (now, value));
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut rows = self.0.lock();
         rows.generation += 1;
         rows.by_key.clear();

@@ -5,17 +5,20 @@ use headgate_types::{ClientId, TenantId};
 use crate::error::AccessError;
 use crate::scopes::{Scope, Scopes};
 
-/// A recognised client. Its tenant comes from our tables, never from the token.
+/// Somebody recognised. The tenant comes from our tables, never from the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The client.
+    /// The client; for somebody of another issuer a stand-in that stays the same from token to token. Limits,
+    /// usage and idempotency keys go by it.
     pub client: ClientId,
-    /// Whose client it is; none for a platform administrator.
+    /// Whom it acts for; none for a platform administrator.
     pub tenant: Option<TenantId>,
-    /// What the token grants and the client still has.
+    /// What the token grants and our tables still allow.
     pub scopes: Scopes,
-    /// The `sub` of the token: the client, as long as only machines log in.
+    /// The `sub` of the token.
     pub subject: String,
+    /// The issuer that knows the subject; none for a client of ours.
+    pub issuer: Option<String>,
 }
 
 impl Principal {
@@ -50,7 +53,10 @@ impl Principal {
     /// How the audit log names the principal.
     #[must_use]
     pub fn actor(&self) -> String {
-        self.client.to_string()
+        match &self.issuer {
+            None => self.client.to_string(),
+            Some(issuer) => format!("{} of {issuer}", self.subject),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use headgate_database::DbError;
 use headgate_types::{Coded, ErrorKind, FieldError};
 
+use crate::pool::PoolError;
 use crate::scopes::Scope;
 
 /// A refusal or a failure of this crate. No message repeats a secret or a token.
@@ -50,6 +51,21 @@ pub enum AccessError {
     /// A claim was not redeemed in time.
     #[error("the claim has expired; rotate the credentials to get new ones")]
     ClaimExpired,
+    /// Something of that name is there.
+    #[error("there is such an {0} already")]
+    AlreadyExists(&'static str),
+    /// No keys of the token's issuer could be had.
+    #[error("the token's issuer does not answer; nobody of it can be recognised now")]
+    IssuerUnavailable {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// Another issuer cannot be used as configured.
+    #[error("failed to set up an issuer: {0}")]
+    Issuer(String),
+    /// The pool of app clients failed.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     /// A tenant that has been offboarded cannot come back.
     #[error("the tenant has been offboarded")]
     TenantOffboarded,
@@ -94,9 +110,11 @@ impl Coded for AccessError {
             Self::TooManyLogins { .. } => ErrorKind::TooManyRequests,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::ClaimUsed | Self::ClaimExpired => ErrorKind::Gone,
-            Self::TenantOffboarded => ErrorKind::Conflict,
+            Self::TenantOffboarded | Self::AlreadyExists(_) => ErrorKind::Conflict,
+            Self::IssuerUnavailable { .. } => ErrorKind::Unavailable,
+            Self::Pool(error) => error.kind(),
             Self::Invalid(_) => ErrorKind::Unprocessable,
-            Self::Sealed(_) | Self::Key(_) => ErrorKind::Internal,
+            Self::Sealed(_) | Self::Key(_) | Self::Issuer(_) => ErrorKind::Internal,
             Self::Database(error) => error.kind(),
         }
     }
@@ -118,7 +136,10 @@ impl Coded for AccessError {
             Self::ClaimUsed => "claim_used",
             Self::ClaimExpired => "claim_expired",
             Self::Invalid(_) => "invalid_request",
-            Self::Sealed(_) | Self::Key(_) => "internal",
+            Self::AlreadyExists(_) => "already_exists",
+            Self::IssuerUnavailable { .. } => "issuer_unavailable",
+            Self::Pool(error) => error.code(),
+            Self::Sealed(_) | Self::Key(_) | Self::Issuer(_) => "internal",
             Self::Database(error) => error.code(),
         }
     }
@@ -132,7 +153,8 @@ impl Coded for AccessError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyLogins { retry_after } => Some(*retry_after),
+            Self::TooManyLogins { retry_after } | Self::IssuerUnavailable { retry_after } => Some(*retry_after),
+            Self::Pool(error) => error.retry_after(),
             Self::Database(error) => error.retry_after(),
             _ => None,
         }

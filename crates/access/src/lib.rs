@@ -1,4 +1,4 @@
-//! Who may do what: tenants, clients, scopes, tokens, channel credentials, secrets at rest, the
+//! Who may do what: tenants, clients, identities of other issuers, scopes, tokens, channel credentials, secrets at rest, the
 //! audit log, and the filter in front of every address a tenant can name.
 //!
 //! Called by the control API (tokens, callers, tenants, clients), provisioning (credentials), the
@@ -17,11 +17,14 @@ pub mod clients;
 pub mod credentials;
 mod envelope;
 mod error;
+mod foreign;
 #[cfg(test)]
 #[path = "../../../tests/fuzz/mod.rs"]
 mod fuzz;
+pub mod identities;
 mod issuer;
 pub mod outbound;
+mod pool;
 mod scopes;
 pub mod tenants;
 #[cfg(test)]
@@ -34,6 +37,8 @@ pub use caller::{AdminCaller, Principal, TenantCaller};
 pub use credentials::{AccessKeys, Credential, CredentialKind, CredentialState, Issued, Revealed, VerifiedKey};
 pub use envelope::{Envelope, MasterKey};
 pub use error::AccessError;
+pub use foreign::{ForeignIssuer, GROUPS_CLAIM, Profile};
 pub use issuer::{Jwk, Jwks, TokenResponse};
+pub use pool::{ClientPool, PoolError, PoolLogin, PoolMember, PoolSweep};
 pub use scopes::{Scope, Scopes};
 pub use tenants::PLATFORM;

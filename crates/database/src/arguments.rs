@@ -93,6 +93,6 @@ macro_rules! from_ids {
 }
 
 from_ids! {
-    TenantId ClientId ElementId FeedId ChannelId OrderId SubscriptionId EventId EndpointId CredentialId ClaimId
+    TenantId ClientId IdentityId ElementId FeedId ChannelId OrderId SubscriptionId EventId EndpointId CredentialId ClaimId
     ReceiptId DeadLetterId SchemaId NodeId GrantId RateCardId RequestId AuditId
 }

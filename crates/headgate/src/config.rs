@@ -85,7 +85,13 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_AWS_PROFILES", value_name = "PROFILES", value_delimiter = ',')]
     pub aws_profiles: Option<Vec<String>>,
 
-    /// Name of this installation in tags of its stacks; two in one account need two names [default: headgate]
+    /// Issuers whose tokens are taken beside those of the built-in one: OpenID Connect providers, and Amazon
+    /// Cognito user pools, which can also keep the logins of tenants' clients (docs/issuers.md)
+    #[arg(long, env = "HEADGATE_ISSUERS", value_name = "FILE")]
+    pub issuers: Option<PathBuf>,
+
+    /// Name of this installation in tags of its stacks and names of its app clients; two in one account or
+    /// pool need two names [default: headgate]
     #[arg(long, env = "HEADGATE_AWS_INSTALLATION", value_name = "NAME")]
     pub aws_installation: Option<String>,
 
@@ -176,7 +182,11 @@ pub struct Config {
     pub outbound_allow: Vec<ipnet::IpNet>,
     /// See [`Settings::profiles`].
     pub profiles: Option<PathBuf>,
-    /// The AWS account that holds channels of some profiles; `None`: nothing of AWS is used.
+    /// See [`Settings::issuers`].
+    pub issuers: Option<PathBuf>,
+    /// See [`Settings::aws_installation`].
+    pub installation: String,
+    /// The AWS account that holds channels of some profiles; `None`: no channel is.
     pub aws: Option<Aws>,
     /// How channels are reached that AWS holds: those made before a change of `aws` too.
     pub cloud: CloudSettings,
@@ -199,8 +209,6 @@ pub struct Config {
 pub struct Aws {
     /// See [`Settings::aws_profiles`].
     pub profiles: Vec<String>,
-    /// See [`Settings::aws_installation`].
-    pub installation: String,
     /// See [`Settings::aws_platform_role`].
     pub platform_role: String,
 }
@@ -222,7 +230,7 @@ impl Settings {
     pub fn over(self, under: Self) -> Self {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
-            tls_cert tls_key insecure_http outbound_allow profiles aws_profiles aws_installation aws_platform_role
+            tls_cert tls_key insecure_http outbound_allow profiles issuers aws_profiles aws_installation aws_platform_role
             aws_region aws_endpoint_url token_seconds usage_span lake_roll_bytes lake_compact_files
             lake_checkpoint_every rest_after log_json)
     }
@@ -245,6 +253,8 @@ impl Settings {
             tls: self.tls_cert.zip(self.tls_key),
             outbound_allow: self.outbound_allow.unwrap_or_default(),
             profiles: self.profiles,
+            issuers: self.issuers,
+            installation: self.aws_installation.unwrap_or_else(|| "headgate".to_owned()),
             aws,
             cloud: CloudSettings { region: self.aws_region, endpoint_url: self.aws_endpoint_url },
             token_seconds: self.token_seconds.unwrap_or(3_600),
@@ -297,7 +307,9 @@ impl Settings {
     fn aws(&self) -> Result<Option<Aws>> {
         let profiles = self.aws_profiles.clone().filter(|profiles| !profiles.is_empty());
         let Some(profiles) = profiles else {
-            if self.aws_platform_role.is_some() || self.aws_installation.is_some() {
+            // App clients of a pool carry the installation's name, too.
+            let named = self.aws_installation.is_some() && self.issuers.is_none();
+            if self.aws_platform_role.is_some() || named {
                 bail!("nothing is held by AWS: name the channel profiles with --aws-profiles");
             }
             return Ok(None);
@@ -311,7 +323,6 @@ impl Settings {
         };
         Ok(Some(Aws {
             profiles,
-            installation: self.aws_installation.clone().unwrap_or_else(|| "headgate".to_owned()),
             platform_role,
         }))
     }
@@ -378,8 +389,12 @@ mod tests {
         let named = |profile: &str| Settings { aws_profiles: Some(vec![profile.to_owned()]), ..Settings::default() };
         assert!(named("file").resolve().unwrap_err().to_string().contains("--aws-platform-role"));
         assert!(named("api").resolve().unwrap_err().to_string().contains("file, queue, stream"));
-        let aws = Settings { aws_platform_role: role(), ..named("file") }.resolve().unwrap().aws.unwrap();
-        assert_eq!(aws.installation, "headgate");
+        let config = Settings { aws_platform_role: role(), ..named("file") }.resolve().unwrap();
+        assert_eq!((config.installation.as_str(), config.aws.is_some()), ("headgate", true));
+        let installation = Settings { aws_installation: Some("second".to_owned()), ..Settings::default() };
+        assert!(installation.clone().resolve().is_err());
+        let issuers = Settings { issuers: Some("issuers.toml".into()), ..installation };
+        assert_eq!(issuers.resolve().unwrap().installation, "second");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod config;
 mod connections;
 mod demo;
 mod directory;
+mod issuers;
 mod listen;
 mod maintenance;
 mod serve;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::get;
 use headgate_access::outbound::{GuardedClient, OutboundPolicy};
-use headgate_access::{Access, AccessConfig};
+use headgate_access::{Access, AccessConfig, ForeignIssuer, PoolSweep};
 use headgate_control_api::{ApiConfig, ApiParts, ApiState, RateLimits};
 use headgate_database::{Db, Options, Part, Signal};
 use headgate_events::{Events, Sender};
@@ -29,6 +29,7 @@ use url::Url;
 
 use crate::config::{Config, Role};
 use crate::directory::Directory;
+use crate::issuers::{self, Issuers};
 use crate::listen::Bound;
 use crate::telemetry;
 
@@ -81,14 +82,15 @@ pub fn database_options(config: &Config, directory: &Directory) -> Options {
     }
 }
 
-/// Opens access over the control database; its public address is the issuer of tokens.
-/// Its tokens are good for `token_seconds`.
+/// Opens access over the control database; its public address is the issuer of tokens. They are good for
+/// `token_seconds`; those of `foreign` issuers are taken, too.
 pub async fn access(
     directory: &Directory,
     control: &Db,
     clock: &SharedClock,
     issuer: &Url,
     token_seconds: u32,
+    foreign: Vec<ForeignIssuer>,
 ) -> Result<Access> {
     let mut tx = control.read_platform().await?;
     let fresh = headgate_access::is_fresh(&mut tx).await?;
@@ -96,7 +98,8 @@ pub async fn access(
     let master_key = directory.master_key(fresh)?;
     let mut access_config = AccessConfig::new(issuer.clone(), AUDIENCE, master_key);
     access_config.token_lifetime = chrono::TimeDelta::seconds(token_seconds.into());
-    Access::open(control.clone(), Arc::clone(clock), access_config).await.context("failed to open the signing keys")
+    access_config.foreign = foreign;
+    Access::open(control.clone(), Arc::clone(clock), access_config).await.context("failed to set up access")
 }
 
 /// The AsyncAPI document: the events of every crate that has any.
@@ -112,7 +115,7 @@ async fn drivers(config: &Config, directory: &Directory) -> Result<Drivers> {
     let settings = CloudFormationSettings {
         region: config.cloud.region.clone(),
         endpoint_url: config.cloud.endpoint_url.clone(),
-        ..CloudFormationSettings::new(&aws.installation, &aws.platform_role)
+        ..CloudFormationSettings::new(&config.installation, &aws.platform_role)
     };
     let cloud = CloudFormationDriver::open(settings).await.context("failed to set up the AWS account")?;
     Ok(drivers.and(aws.profiles.clone(), Arc::new(cloud)))
@@ -164,7 +167,9 @@ pub async fn start(config: Config) -> Result<Running> {
     let public_control = public(&config.control_url, &control_url, config.control_listen)?;
     let public_data = public(&config.data_url, &data_url, config.data_listen)?;
 
-    let access = access(&directory, &control, &clock, &public_control, config.token_seconds).await?;
+    let issuers = Issuers::load(config.issuers.as_deref(), &config.installation, &config.outbound_allow)?;
+    let foreign = issuers.foreign.clone();
+    let access = access(&directory, &control, &clock, &public_control, config.token_seconds, foreign).await?;
     let mut tx = control.platform().await?;
     let admin = access.bootstrap_admin(&mut tx).await?;
     tx.commit().await?;
@@ -269,6 +274,8 @@ pub async fn start(config: Config) -> Result<Running> {
     };
     tasks.spawn(internal_listener.serve(internal_router, shutdown.clone()));
 
+    // Only these two ask a pool; the engine knows tokens by their issuers' keys.
+    let pool = if config.has(Role::Api) || config.has(Role::Worker) { issuers.pool().await? } else { None };
     let orders = Signal::default();
     if config.has(Role::Worker)
         && let Some(engine) = engine.clone()
@@ -299,6 +306,14 @@ pub async fn start(config: Config) -> Result<Running> {
             worker.run(stop).await;
             Ok(())
         });
+        if let Some(pool) = &pool {
+            let (sweep, every) = (PoolSweep::new(access.clone(), Arc::clone(&pool.clients)), pool.sweep_every);
+            let stop = shutdown.clone();
+            tasks.spawn(async move {
+                issuers::sweep(sweep, every, stop).await;
+                Ok(())
+            });
+        }
         let (sender, stop) = (Sender::new(events.clone()), shutdown.clone());
         tasks.spawn(async move {
             sender.run(stop).await;
@@ -318,6 +333,7 @@ pub async fn start(config: Config) -> Result<Running> {
             control: control.clone(),
             data: data.clone(),
             access: access.clone(),
+            pool: pool.as_ref().map(|pool| Arc::clone(&pool.clients)),
             events,
             engine,
             profiles,

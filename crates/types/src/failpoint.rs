@@ -102,6 +102,8 @@ failpoints! {
     OrderSettled
     /// A step's outcome is durable.
     OrderSaved
+    /// An app client is in its pool; no row says so.
+    AppClientMade
 }
 
 /// Place and hits left; 0 is none.

@@ -120,6 +120,8 @@ ids! {
     TenantId = "ten";
     /// A machine client of a tenant (OAuth client).
     ClientId = "cli";
+    /// What somebody is known by at another issuer.
+    IdentityId = "idn";
     /// A data set in the catalog.
     ElementId = "el";
     /// One typed stream inside a data-in channel.

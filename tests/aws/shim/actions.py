@@ -103,7 +103,13 @@ def _cloudformation(action, arguments, place):
     return name if name.startswith("arn:") or name == "*" else f"arn:aws:cloudformation:{place}:stack/{name}/*"
 
 
+def _cognito(action, arguments, place):
+    pool = arguments.get("UserPoolId")
+    return f"arn:aws:cognito-idp:{place}:userpool/{pool}" if pool else "*"
+
+
 ARNS = {
+    "cognito-idp": _cognito,
     "sqs": _sqs,
     "kinesis": _kinesis,
     "sns": _sns,

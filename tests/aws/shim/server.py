@@ -20,6 +20,7 @@ import io
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import sys
@@ -31,8 +32,12 @@ from urllib.parse import parse_qs
 import boto3
 from botocore.config import Config
 from moto.backends import get_backend
+from moto.cognitoidp.models import CognitoIdpBackend
+from moto.cognitoidp.responses import CognitoIdpResponse
 from moto.core.base_backend import BackendDict
+from moto.core.exceptions import JsonRESTError
 from moto.core.model_instances import reset_model_data
+from moto.core.responses import ActionResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.iam.access_control import PermissionResult
 from moto.s3 import notifications
@@ -45,6 +50,7 @@ from .faults import FaultError, Faults
 from .stacks import Account
 
 INTERNAL = "x-shim-internal"
+KEYS = re.compile(r"/[\w-]+/\.well-known/jwks\.json")
 
 
 class Application:
@@ -89,6 +95,9 @@ class Application:
         headers = _headers(environ)
         if headers.get(INTERNAL) == self._internal:
             return self._moto(environ, start)
+        if KEYS.fullmatch(path) and environ["REQUEST_METHOD"] == "GET":
+            # What a pool publishes is for everybody: nobody signs for it.
+            return self._publish(environ, start)
         (region, service), action = _scope(environ, headers), _action(environ, headers, body)
         with self._counted:
             self.requests[f"{service}:{action}"] += 1
@@ -128,6 +137,19 @@ class Application:
             return _hang_up(environ, start)
         return self._moto(environ, start)
 
+    def _publish(self, environ, start):
+        with self._counted:
+            self.requests["cognito-idp:keys"] += 1
+        fault = self.faults.of_request("cognito-idp", "keys")
+        if fault and fault["effect"] == "lose_request":
+            return _hang_up(environ, start)
+        if fault and fault["effect"] == "hold":
+            self.faults.wait_while_held(fault)
+        elif fault:
+            start("503 Service Unavailable", [("Content-Type", "text/plain")])
+            return [b"injected"]
+        return self._moto(environ, start)
+
     def _control(self, name, method, body, start):
         asked = json.loads(body) if body else {}
         answer, status = {}, "200 OK"
@@ -164,7 +186,7 @@ class Application:
     def left(self):
         """Everything that exists in any account."""
         found = {"stacks": [stack.name for stack in self.account.live()], "broken": list(self.account.broken)}
-        kinds = {"buckets": [], "queues": [], "streams": [], "roles": [], "users": [], "policies": [], "keys": [], "secrets": []}
+        kinds = {"app_clients": [], "buckets": [], "queues": [], "streams": [], "roles": [], "users": [], "policies": [], "keys": [], "secrets": []}
         s3 = get_backend("s3")
         for number in list(s3):
             kinds["buckets"] += s3[number]["aws"].buckets
@@ -175,6 +197,11 @@ class Application:
             for number in list(backends):
                 for region in list(backends[number]):
                     kinds[kind] += list(getattr(backends[number][region], held))
+        pools = get_backend("cognito-idp")
+        for number in list(pools):
+            for region in list(pools[number]):
+                held = pools[number][region].user_pools.values()
+                kinds["app_clients"] += [one.extended_config["ClientName"] for pool in held for one in pool.clients.values()]
         iam = get_backend("iam")
         for number in list(iam):
             backend = iam[number]["aws"]
@@ -275,10 +302,40 @@ def _correct_moto():
         notifications._get_s3_event = with_version
 
 
+def _complete_pools():
+    """A resource server can be changed, and an app client has scopes of resource servers that are there."""
+
+    def update_resource_server(self):
+        pool, identifier = self._get_param("UserPoolId"), self._get_param("Identifier")
+        server = self.backend.describe_resource_server(pool, identifier)
+        server.name, server.scopes = self._get_param("Name"), self._get_param("Scopes")
+        return ActionResult({"ResourceServer": server.to_json()})
+
+    CognitoIdpResponse.update_resource_server = update_resource_server
+    plain = CognitoIdpBackend.create_user_pool_client
+
+    def with_known_scopes(self, user_pool_id, generate_secret, extended_config):
+        servers = self.describe_user_pool(user_pool_id).resource_servers
+        there = {f"{name}/{scope['ScopeName']}" for name, server in servers.items() for scope in server.scopes}
+        for scope in extended_config.get("AllowedOAuthScopes") or []:
+            if "/" in scope and scope not in there:
+                raise UnknownScope(scope)
+        return plain(self, user_pool_id, generate_secret, extended_config)
+
+    if plain.__name__ != "with_known_scopes":
+        CognitoIdpBackend.create_user_pool_client = with_known_scopes
+
+
+class UnknownScope(JsonRESTError):
+    def __init__(self, scope):
+        super().__init__("ScopeDoesNotExistException", f"{scope} does not exist")
+
+
 def listen(port=0):
     """(application, server) on a free port; `serve_forever` is the caller's."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _correct_moto()
+    _complete_pools()
     application = Application()
     server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
     application.url = f"http://127.0.0.1:{server.server_port}"

@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("headgate-types", &[]),
     ("headgate-database", &["types"]),
     ("headgate-access", &["types", "database"]),
+    ("headgate-cognito", &["access"]),
     ("headgate-events", &["types", "database", "access"]),
     ("headgate-lake", &["types", "database"]),
     ("headgate-catalog", &["types", "database", "events"]),
@@ -25,6 +26,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("datafusion", &["headgate-fanout-engine"]),
     ("deltalake", &["headgate-lake"]),
     ("jsonwebtoken", &["headgate-access"]),
+    ("aws-sdk-cloudformation", &["headgate-provisioning"]),
+    ("aws-sdk-iam", &["headgate-provisioning"]),
+    ("aws-sdk-cognitoidentityprovider", &["headgate-cognito"]),
 ];
 
 #[test]
@@ -55,6 +59,22 @@ fn crates_import_only_what_the_architecture_allows() {
         }
     }
     assert!(wrong.is_empty(), "these arrows are not on the map: {wrong:?}");
+}
+
+/// Each of them is used by a crate that is part of the binary, not only named.
+#[test]
+fn the_product_is_built_on_what_was_asked_for() {
+    let asked = ["axum", "tokio", "tower", "sqlx", "serde", "utoipa", "jsonwebtoken", "aws-sdk-cloudformation"];
+    for library in asked.into_iter().chain(["aws-sdk-iam", "aws-sdk-cognitoidentityprovider"]) {
+        let word = format!("{}::", library.replace('-', "_"));
+        let uses = |(path, text): &(String, String)| !path.contains("test") && text.contains(&word);
+        assert!(super::sources(&[".rs"]).iter().any(uses), "nothing is made with {library}");
+        let imports = |package: &Value| {
+            let dependencies = package["dependencies"].as_array().into_iter().flatten();
+            dependencies.into_iter().any(|one| one["kind"].is_null() && one["name"] == library)
+        };
+        assert!(packages().iter().any(imports), "{library} is imported by no crate");
+    }
 }
 
 /// The workspace's packages. Asked of cargo itself, because the crate that wraps it switches on

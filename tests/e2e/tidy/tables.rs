@@ -7,6 +7,7 @@ use super::sources;
 /// The crate folder that owns the tables of a migration, by the migration's name.
 const OWNERS: &[(&str, &str)] = &[
     ("access", "crates/access/"),
+    ("identities", "crates/access/"),
     ("events", "crates/events/"),
     ("catalog", "catalog/"),
     ("provisioning", "crates/provisioning/"),

@@ -4,13 +4,14 @@ use axum::Json;
 use axum::extract::State;
 use chrono::TimeDelta;
 use headgate_access::clients::{self, Client, NewClient};
-use headgate_access::{AdminCaller, PLATFORM, Scopes, tenants};
+use headgate_access::{AdminCaller, PLATFORM, Scopes, identities, tenants};
 use headgate_types::{ClientId, FieldError, TenantId};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::app_clients;
 use crate::http::audit::by_admin;
 use crate::http::body::Body;
 use crate::http::caller::Admin;
@@ -51,6 +52,12 @@ pub(crate) struct ClientWithSecret {
     /// Keep it: it cannot be shown again, not even to a retry with the same idempotency key.
     #[schema(format = Password)]
     client_secret: String,
+    /// Where it gets tokens, if its login is at another issuer and the operator said where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_url: Option<String>,
+    /// The `scope` to ask for there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_scope: Option<String>,
 }
 
 /// The clients of a tenant, or of the platform.
@@ -60,7 +67,8 @@ pub(crate) struct ClientsView {
     items: Vec<Client>,
 }
 
-/// Create a client for a tenant. The secret is in this answer and nowhere else.
+/// Create a client for a tenant. The secret is in this answer and nowhere else. Where the operator configured a
+/// pool the client logs in there: `login` says where.
 #[utoipa::path(post, path = "/v1/admin/tenants/{tenant}/clients", operation_id = "create_tenant_client", tag = "admin",
     security(("oauth2" = ["admin"]), ("bearer" = [])),
     params(("tenant" = TenantId, Path, description = "The tenant"),
@@ -148,7 +156,8 @@ pub(crate) async fn revoke_admin(
     revoke_of(&state, &admin, None, id, key).await
 }
 
-/// Give a tenant's client a new secret; the old one stays valid for the grace period.
+/// Give a tenant's client a new secret; the old one stays valid for the grace period. A client that logs in at a
+/// pool gets a new app client: its `login` changes as well.
 #[utoipa::path(post, path = "/v1/admin/tenants/{tenant}/clients/{client}/rotate-secret",
     operation_id = "rotate_tenant_client_secret", tag = "admin",
     security(("oauth2" = ["admin"]), ("bearer" = [])),
@@ -173,12 +182,25 @@ pub(crate) async fn rotate(
         Once::Replay(answer) => return Ok(answer),
         Once::New(once) => once,
     };
-    let mut tx = state.control.platform().await?;
-    tx.act_for(tenant).await?;
     let grace = TimeDelta::seconds(grace);
-    let made = clients::rotate_secret(&mut tx, Some(tenant), id, grace, &state.clock).await?;
-    by_admin(&state, &mut tx, &admin, tenant, "client.rotate_secret", id, json!({})).await?;
-    let answer = shown_once(once, tx, made, Answer::ok).await?;
+    let mut tx = state.control.read_platform().await?;
+    let client = clients::get(&mut tx, Some(tenant), id).await?;
+    drop(tx);
+    let made = match client.login.as_ref().filter(|_| client.revoked_at.is_none()) {
+        Some(login) => Some(app_clients::make_another(&state, tenant, &client, login).await?),
+        None => None,
+    };
+    let written = async {
+        let mut tx = state.control.platform().await?;
+        tx.act_for(tenant).await?;
+        let shown = match &made {
+            Some(made) => (app_clients::replace(&state, &mut tx, &made.app, grace).await?, made.secret.clone()),
+            None => clients::rotate_secret(&mut tx, Some(tenant), id, grace, &state.clock).await?,
+        };
+        by_admin(&state, &mut tx, &admin, tenant, "client.rotate_secret", id, json!({})).await?;
+        shown_once(&state, once, tx, shown, Answer::ok).await
+    };
+    let answer = or_expel(&state, made.as_ref(), written.await).await?;
     state.access.forget();
     Ok(answer)
 }
@@ -197,13 +219,41 @@ async fn create_for(
     let ClientBody { name, scopes } = body.value;
     let scopes = scopes.unwrap_or_else(|| if tenant.is_some() { Scopes::tenant() } else { Scopes::admin() });
     let owner = tenant.unwrap_or(PLATFORM);
-    let mut tx = state.control.platform().await?;
-    tx.act_for(owner).await?;
-    let made = clients::create(&mut tx, NewClient { tenant, name, scopes }, &state.clock).await?;
-    let (id, detail) = (made.0.id, json!({"name": made.0.name, "scopes": made.0.scopes}));
-    by_admin(state, &mut tx, admin, owner, "client.create", id, detail).await?;
-    let collection = tenant.map_or_else(|| "/v1/admin".to_owned(), |tenant| format!("/v1/admin/tenants/{tenant}"));
-    shown_once(once, tx, made, |view| Answer::created(format!("{collection}/clients/{id}"), view)).await
+    let new = NewClient { tenant, name, scopes };
+    // Administrators log in at the built-in issuer: they have to get in when a pool does not answer.
+    let made = match tenant.zip(state.pool.as_deref()) {
+        Some((tenant, pool)) => Some(app_clients::make(state, pool, tenant, &new).await?),
+        None => None,
+    };
+    let written = async {
+        let mut tx = state.control.platform().await?;
+        tx.act_for(owner).await?;
+        let shown = match &made {
+            Some(made) => (clients::create_in_pool(&mut tx, new, &made.app, &state.clock).await?, made.secret.clone()),
+            None => clients::create(&mut tx, new, &state.clock).await?,
+        };
+        let client = &shown.0;
+        let (id, mut detail) = (client.id, json!({"name": client.name, "scopes": client.scopes}));
+        if let Some(login) = &client.login {
+            detail["login"] = json!(login);
+        }
+        by_admin(state, &mut tx, admin, owner, "client.create", id, detail).await?;
+        let collection = tenant.map_or_else(|| "/v1/admin".to_owned(), |tenant| format!("/v1/admin/tenants/{tenant}"));
+        shown_once(state, once, tx, shown, |view| Answer::created(format!("{collection}/clients/{id}"), view)).await
+    };
+    or_expel(state, made.as_ref(), written.await).await
+}
+
+/// An app client whose client was not written down is nobody's.
+async fn or_expel<T>(
+    state: &ApiState,
+    made: Option<&app_clients::Made>,
+    written: Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    if let (Err(_), Some(made)) = (&written, made) {
+        app_clients::expel(state, std::slice::from_ref(&made.app)).await;
+    }
+    written
 }
 
 async fn revoke_of(
@@ -221,20 +271,29 @@ async fn revoke_of(
     let mut tx = state.control.platform().await?;
     tx.act_for(owner).await?;
     let client = clients::revoke(&mut tx, tenant, id, &state.clock).await?;
+    let apps = identities::app_clients_of(&mut tx, owner, id).await?;
     by_admin(state, &mut tx, admin, owner, "client.revoke", id, json!({})).await?;
     let answer = once.commit(tx, Answer::ok(&client)).await?;
     state.access.forget();
+    app_clients::expel(state, &apps).await;
     Ok(answer)
 }
 
 /// Answers with the secret, and remembers the answer without it.
 async fn shown_once(
+    state: &ApiState,
     once: Pending,
     tx: headgate_database::Tx,
     (client, secret): (Client, SecretString),
     answer: impl FnOnce(&ClientWithSecret) -> Answer,
 ) -> Result<Answer, ApiError> {
-    let answer = answer(&ClientWithSecret { client, client_secret: secret.expose_secret().to_owned() });
+    let pool = client.login.as_ref().and(state.pool.as_deref());
+    let (token_url, token_scope) = match pool {
+        Some(pool) => (pool.token_url().map(str::to_owned), Some(pool.scope(&client.scopes))),
+        None => (None, None),
+    };
+    let client_secret = secret.expose_secret().to_owned();
+    let answer = answer(&ClientWithSecret { client, client_secret, token_url, token_scope });
     let remembered = answer.without("client_secret");
     once.commit_remembering(tx, answer, Some(&remembered)).await
 }

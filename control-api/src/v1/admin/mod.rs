@@ -1,7 +1,9 @@
 //! Running the platform.
 
+mod app_clients;
 pub(crate) mod clients;
 pub(crate) mod grants;
+pub(crate) mod identities;
 pub(crate) mod lifecycle;
 pub(crate) mod lists;
 pub(crate) mod quota;

@@ -1,4 +1,4 @@
-//! Machine clients: what logs in at the token endpoint.
+//! Machine clients: what logs in at the token endpoint, or at a pool.
 
 mod store;
 
@@ -10,20 +10,30 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::AccessError;
+use crate::identities::{self, AppClient};
 use crate::scopes::{Scope, Scopes};
 use crate::tenants::{self, PLATFORM, TenantState};
 use crate::text::{checked_name, new_secret, secret_hash};
 
-pub(crate) use store::{LoginRow, find_for_login};
+pub(crate) use store::{LoginRow, find_for_login, owner, scopes};
 
 const SECRET_PREFIX: &str = "hgs_";
 /// How many clients one tenant can have that are not revoked.
 pub const MAX_CLIENTS: usize = 100;
 
+/// Where a client logs in that has its login at another issuer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Login {
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// Its `client_id` there.
+    pub client_id: String,
+}
+
 /// A machine client. Its secret is shown once, when it is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Client {
-    /// The `client_id` at the token endpoint.
+    /// The `client_id` at the token endpoint, unless it has a `login`.
     pub id: ClientId,
     /// Whose client it is; none for a platform administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,6 +47,9 @@ pub struct Client {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Where it logs in; absent: at the built-in issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 /// A client to be created.
@@ -56,6 +69,43 @@ pub struct NewClient {
 /// # Errors
 /// When name or scopes do not serve, the tenant is unknown or offboarded, or it has too many.
 pub async fn create(tx: &mut Tx, new: NewClient, clock: &SharedClock) -> Result<(Client, SecretString), AccessError> {
+    let name = check(tx, &new).await?;
+    let secret = new_secret(SECRET_PREFIX);
+    let client = client(ClientId::new(), new, name, clock);
+    store::insert(tx, client.tenant.unwrap_or(PLATFORM), &client, &secret_hash(&secret)).await?;
+    Ok((client, secret))
+}
+
+/// Creates a client that logs in by an app client of a pool, made before. The transaction acts for its
+/// tenant.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_in_pool(
+    tx: &mut Tx,
+    new: NewClient,
+    app: &AppClient,
+    clock: &SharedClock,
+) -> Result<Client, AccessError> {
+    let name = check(tx, &new).await?;
+    let mut client = client(app.client, new, name, clock);
+    // No secret has this hash, so the built-in issuer lets nobody in.
+    store::insert(tx, app.tenant, &client, &[]).await?;
+    identities::attach(tx, app, client.created_at, client.created_at).await?;
+    client.login = Some(Login { issuer: app.issuer.clone(), client_id: app.client_id.clone() });
+    Ok(client)
+}
+
+fn client(id: ClientId, new: NewClient, name: String, clock: &SharedClock) -> Client {
+    let NewClient { tenant, scopes, .. } = new;
+    Client { id, tenant, name, scopes, created_at: clock.now(), revoked_at: None, login: None }
+}
+
+/// Checks whether a client could be created, and returns its name as it will be kept.
+///
+/// # Errors
+/// As [`create`].
+pub async fn check(tx: &mut Tx, new: &NewClient) -> Result<String, AccessError> {
     let mut wrong = Vec::new();
     let name = checked_name("/name", &new.name).map_err(|error| wrong.push(error)).unwrap_or_default();
     if new.scopes.is_empty() {
@@ -77,17 +127,7 @@ pub async fn create(tx: &mut Tx, new: NewClient, clock: &SharedClock) -> Result<
         let detail = format!("a tenant has at most {MAX_CLIENTS} clients; revoke one first");
         return Err(AccessError::Invalid(vec![FieldError::new("", "too_many_clients", detail)]));
     }
-    let secret = new_secret(SECRET_PREFIX);
-    let client = Client {
-        id: ClientId::new(),
-        tenant: new.tenant,
-        name,
-        scopes: new.scopes,
-        created_at: clock.now(),
-        revoked_at: None,
-    };
-    store::insert(tx, owner, &client, &secret_hash(&secret)).await?;
-    Ok((client, secret))
+    Ok(name)
 }
 
 /// The clients of a tenant (none: of the platform), oldest first, revoked ones included.

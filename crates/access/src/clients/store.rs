@@ -5,7 +5,7 @@ use headgate_database::{DbError, FromRow, Tx, args};
 use headgate_types::{ClientId, TenantId};
 use uuid::Uuid;
 
-use super::Client;
+use super::{Client, Login};
 use crate::scopes::{Scope, Scopes};
 use crate::tenants::{PLATFORM, TenantState};
 
@@ -17,7 +17,14 @@ struct ClientRow {
     scopes: String,
     created_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
+    issuer: Option<String>,
+    login: Option<String>,
 }
+
+/// A client with the app client it logs in by: one that was replaced has an end.
+const SELECT: &str = "SELECT c.tenant_id, c.id, c.name, c.scopes, c.created_at, c.revoked_at, i.issuer, i.name AS login
+     FROM clients c LEFT JOIN identities i
+       ON i.tenant_id = c.tenant_id AND i.client_id = c.id AND i.expires_at IS NULL";
 
 impl From<ClientRow> for Client {
     fn from(row: ClientRow) -> Self {
@@ -28,17 +35,18 @@ impl From<ClientRow> for Client {
             scopes: scopes(&row.scopes),
             created_at: row.created_at,
             revoked_at: row.revoked_at,
+            login: row.issuer.zip(row.login).map(|(issuer, client_id)| Login { issuer, client_id }),
         }
     }
 }
 
-fn owner(tenant: Uuid) -> Option<TenantId> {
+pub(crate) fn owner(tenant: Uuid) -> Option<TenantId> {
     let tenant = TenantId::from(tenant);
     (tenant != PLATFORM).then_some(tenant)
 }
 
 /// A word this version does not know grants nothing.
-fn scopes(text: &str) -> Scopes {
+pub(crate) fn scopes(text: &str) -> Scopes {
     text.split(' ').filter_map(|word| word.parse::<Scope>().ok()).collect()
 }
 
@@ -95,25 +103,15 @@ pub(super) async fn insert(tx: &mut Tx, owner: TenantId, client: &Client, hash: 
 }
 
 pub(super) async fn list(tx: &mut Tx, owner: TenantId) -> Result<Vec<Client>, DbError> {
-    let rows: Vec<ClientRow> = tx
-        .fetch_all(
-            "SELECT tenant_id, id, name, scopes, created_at, revoked_at FROM clients
-             WHERE tenant_id = $1 ORDER BY id",
-            args![owner],
-        )
-        .await?;
+    let sql = format!("{SELECT} WHERE c.tenant_id = $1 ORDER BY c.id");
+    let rows: Vec<ClientRow> = tx.fetch_all_built(sql, args![owner]).await?;
     Ok(rows.into_iter().map(Client::from).collect())
 }
 
 pub(super) async fn find(tx: &mut Tx, owner: TenantId, id: ClientId) -> Result<Option<Client>, DbError> {
-    let row: Option<ClientRow> = tx
-        .fetch_optional(
-            "SELECT tenant_id, id, name, scopes, created_at, revoked_at FROM clients
-             WHERE tenant_id = $1 AND id = $2",
-            args![owner, id],
-        )
-        .await?;
-    Ok(row.map(Client::from))
+    let sql = format!("{SELECT} WHERE c.tenant_id = $1 AND c.id = $2");
+    let rows: Vec<ClientRow> = tx.fetch_all_built(sql, args![owner, id]).await?;
+    Ok(rows.into_iter().next().map(Client::from))
 }
 
 pub(super) async fn revoke(tx: &mut Tx, owner: TenantId, id: ClientId, now: DateTime<Utc>) -> Result<u64, DbError> {

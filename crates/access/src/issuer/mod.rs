@@ -9,4 +9,6 @@ mod verify;
 
 pub(crate) use keys::SigningKeys;
 pub use keys::{Jwk, Jwks};
+pub(crate) use token::TOKEN_TYPE;
 pub use token::TokenResponse;
+pub(crate) use verify::{Audience, LEEWAY, MAX_TOKEN_BYTES, reason};

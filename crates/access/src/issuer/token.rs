@@ -21,7 +21,7 @@ use crate::tenants::{PLATFORM, TenantState};
 use crate::text::secret_hash;
 
 /// The type of our tokens (RFC 9068 section 2.1).
-pub(super) const TOKEN_TYPE: &str = "at+jwt";
+pub(crate) const TOKEN_TYPE: &str = "at+jwt";
 
 /// A successful answer of the token endpoint (RFC 6749 section 5.1).
 #[derive(Clone, Serialize, Deserialize, ToSchema)]

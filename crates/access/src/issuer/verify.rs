@@ -19,8 +19,8 @@ use crate::scopes::Scope;
 use crate::tenants::TenantState;
 
 /// Seconds by which the clocks of two machines may differ.
-pub(super) const LEEWAY: i64 = 30;
-const MAX_TOKEN_BYTES: usize = 8_192;
+pub(crate) const LEEWAY: i64 = 30;
+pub(crate) const MAX_TOKEN_BYTES: usize = 8_192;
 
 /// Everything a header may hold. Any other member (`crit`, `jku`, `x5u`, `x5c`, `jwk` …) would ask
 /// us to trust what the token brings along, so it is refused, and so is one given twice.
@@ -48,13 +48,13 @@ struct RequiredClaims {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Audience {
+pub(crate) enum Audience {
     One(String),
     Many(Vec<String>),
 }
 
 impl Audience {
-    fn contains(&self, wanted: &str) -> bool {
+    pub(crate) fn contains(&self, wanted: &str) -> bool {
         match self {
             Self::One(one) => one == wanted,
             Self::Many(many) => many.iter().any(|one| one == wanted),
@@ -63,12 +63,16 @@ impl Audience {
 }
 
 impl Access {
-    /// Recognises the bearer of an access token.
+    /// Recognises the bearer of an access token: of another issuer, where it names one that is configured,
+    /// or else of the built-in one.
     ///
     /// # Errors
     /// [`AccessError::InvalidToken`], [`AccessError::TokenExpired`],
-    /// [`AccessError::TenantSuspended`].
+    /// [`AccessError::TenantSuspended`], [`AccessError::IssuerUnavailable`].
     pub async fn verify(&self, token: &str) -> Result<Principal, AccessError> {
+        if let Some(recognised) = self.verify_foreign(token).await {
+            return recognised;
+        }
         let now = self.0.clock.now();
         let kid = key_id(token)?;
         let key = self.verifying_key(&kid, now).await?.ok_or(AccessError::InvalidToken("its key is unknown"))?;
@@ -90,7 +94,7 @@ impl Access {
         // Scopes taken from a client count at once, not when its tokens have expired.
         let asked = claims.scope.split(' ').filter_map(|word| word.parse::<Scope>().ok()).collect();
         let scopes = row.scopes.intersection(&asked);
-        Ok(Principal { client, tenant: row.tenant, scopes, subject: claims.sub })
+        Ok(Principal { client, tenant: row.tenant, scopes, subject: claims.sub, issuer: None })
     }
 
     /// Times are left to us, because the library asks the machine's clock.
@@ -168,7 +172,7 @@ fn key_id(token: &str) -> Result<String, AccessError> {
     Ok(header.kid)
 }
 
-fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
+pub(crate) fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
     use jsonwebtoken::errors::ErrorKind as Jwt;
     match error.kind() {
         Jwt::InvalidSignature => "its signature is wrong",

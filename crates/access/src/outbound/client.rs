@@ -87,6 +87,23 @@ impl GuardedClient {
         self.send(Method::POST, url, headers, body).await
     }
 
+    /// Gets a document as a whole.
+    ///
+    /// # Errors
+    /// See [`OutboundError`]; [`OutboundError::TooLong`] when it has more than `most` bytes. Any status is not
+    /// an error.
+    pub async fn fetch(&self, url: &Url, most: usize) -> Result<(StatusCode, Vec<u8>), OutboundError> {
+        let mut response = self.answer(Method::GET, url, HeaderMap::new(), Bytes::new()).await?;
+        let mut document = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
+            if document.len() + chunk.len() > most {
+                return Err(OutboundError::TooLong);
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok((response.status(), document))
+    }
+
     /// Sends a request and reads the beginning of the answer.
     ///
     /// # Errors
@@ -98,10 +115,7 @@ impl GuardedClient {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, OutboundError> {
-        self.policy.check_url(url)?;
-        let client = if needs_named_network(url).is_some() { &self.named } else { &self.client };
-        let request = client.request(method, url.clone()).headers(headers).body(body);
-        let mut response = request.send().await.map_err(|error| failure(&error))?;
+        let mut response = self.answer(method, url, headers, body).await?;
         let mut kept = Vec::new();
         // An answer that breaks off or is too long has still answered: the status counts.
         while kept.len() < MAX_ANSWER {
@@ -115,6 +129,19 @@ impl GuardedClient {
             headers: std::mem::take(response.headers_mut()),
             body: String::from_utf8_lossy(&kept).into_owned(),
         })
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<reqwest::Response, OutboundError> {
+        self.policy.check_url(url)?;
+        let client = if needs_named_network(url).is_some() { &self.named } else { &self.client };
+        let request = client.request(method, url.clone()).headers(headers).body(body);
+        request.send().await.map_err(|error| failure(&error))
     }
 }
 

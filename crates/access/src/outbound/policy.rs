@@ -15,6 +15,9 @@ pub enum OutboundError {
     /// Nobody answered: name, connection or TLS.
     #[error("the address cannot be reached: {0}")]
     Unreachable(String),
+    /// The answer is longer than anything asked for.
+    #[error("the answer is too long")]
+    TooLong,
     /// The answer took too long.
     #[error("there was no answer in time")]
     TimedOut,
@@ -26,7 +29,7 @@ pub enum OutboundError {
 impl Coded for OutboundError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refused(_) | Self::Unreachable(_) | Self::TimedOut => ErrorKind::Unprocessable,
+            Self::Refused(_) | Self::Unreachable(_) | Self::TimedOut | Self::TooLong => ErrorKind::Unprocessable,
             Self::Client(_) => ErrorKind::Internal,
         }
     }
@@ -34,7 +37,7 @@ impl Coded for OutboundError {
     fn code(&self) -> &'static str {
         match self {
             Self::Refused(_) => "address_refused",
-            Self::Unreachable(_) | Self::TimedOut => "address_unreachable",
+            Self::Unreachable(_) | Self::TimedOut | Self::TooLong => "address_unreachable",
             Self::Client(_) => "internal",
         }
     }

@@ -170,7 +170,7 @@ pub async fn resume(tx: &mut Tx, id: TenantId, clock: &SharedClock) -> Result<Te
     transition(tx, id, TenantState::Active, clock).await
 }
 
-/// Ends a tenant for good: revokes every client. Its channels are deleted by orders, which the
+/// Ends a tenant for good: revokes every client and unbinds everybody of other issuers. Its channels are deleted by orders, which the
 /// caller places. Repeatable.
 ///
 /// # Errors
@@ -183,6 +183,7 @@ pub async fn offboard(tx: &mut Tx, id: TenantId, clock: &SharedClock) -> Result<
         return get(tx, id).await;
     }
     crate::clients::revoke_all(tx, id, now).await?;
+    crate::identities::remove_all(tx, id).await?;
     get(tx, id).await
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod credentials;
+mod foreign;
 mod outbound;
 mod tenants;
 mod tokens;
@@ -65,6 +66,6 @@ impl World {
 
 fn caller(tenant: TenantId, scopes: Scopes) -> TenantCaller {
     let client = headgate_types::ClientId::new();
-    let principal = Principal { client, tenant: Some(tenant), scopes, subject: client.to_string() };
+    let principal = Principal { client, tenant: Some(tenant), scopes, subject: client.to_string(), issuer: None };
     principal.tenant_caller("req-1").unwrap()
 }

@@ -9,8 +9,9 @@ use serde_json::Value;
 /// One client of the control API with a token of its own.
 #[derive(Clone)]
 pub struct ApiClient {
-    http: reqwest::Client,
-    base: String,
+    pub http: reqwest::Client,
+    /// `http://host:port` of the API.
+    pub base: String,
     /// The access token.
     pub token: String,
 }

@@ -123,7 +123,7 @@ async fn a_key_the_driver_made_opens_its_own_data_in_channel_and_no_other() {
 
 fn caller(cloud: &Cloud) -> TenantCaller {
     let (client, tenant) = (ClientId::new(), Some(cloud.world.tenant));
-    let principal = Principal { client, tenant, scopes: Scopes::tenant(), subject: client.to_string() };
+    let principal = Principal { client, tenant, scopes: Scopes::tenant(), subject: client.to_string(), issuer: None };
     principal.tenant_caller("request").unwrap()
 }
 
