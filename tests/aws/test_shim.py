@@ -134,3 +134,29 @@ def test_the_server_ends_with_the_test_that_started_it():
         assert json.loads(answer.read())["stacks"] == []
     process.stdin.close()
     assert process.wait(timeout=60) == 0
+
+
+def test_a_shard_that_is_split_or_merged_keeps_its_records_and_ends(cloud):
+    kinesis = cloud.client("kinesis")
+    kinesis.create_stream(StreamName="s", ShardCount=1)
+
+    def read(shard):
+        place = kinesis.get_shard_iterator(StreamName="s", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        page = kinesis.get_records(ShardIterator=place["ShardIterator"])
+        return [one["Data"] for one in page["Records"]], "NextShardIterator" in page
+
+    def shards(wanted):
+        before = {one["ShardId"] for one in kinesis.list_shards(StreamName="s")["Shards"]}
+        kinesis.update_shard_count(StreamName="s", TargetShardCount=wanted, ScalingType="UNIFORM_SCALING")
+        return [one["ShardId"] for one in kinesis.list_shards(StreamName="s")["Shards"] if one["ShardId"] not in before]
+
+    kinesis.put_record(StreamName="s", Data=b"1", PartitionKey="k")
+    (first,) = (one["ShardId"] for one in kinesis.list_shards(StreamName="s")["Shards"])
+    assert read(first) == ([b"1"], True)
+    halves = shards(2)
+    assert read(first) == ([b"1"], False)
+    assert [read(half) for half in halves] == [([], True)] * 2
+    kinesis.put_record(StreamName="s", Data=b"2", PartitionKey="k")
+    (whole,) = shards(1)
+    assert sorted(read(half) for half in halves) == [([], False), ([b"2"], False)]
+    assert read(whole) == ([], True)
