@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -160,3 +161,22 @@ def test_a_shard_that_is_split_or_merged_keeps_its_records_and_ends(cloud):
     (whole,) = shards(1)
     assert sorted(read(half) for half in halves) == [([], False), ([b"2"], False)]
     assert read(whole) == ([], True)
+
+
+def test_of_a_group_one_receiver_has_messages_at_a_time(cloud):
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    found = []
+
+    def wait():
+        answer = cloud.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=1, WaitTimeSeconds=2)
+        found.append(answer.get("Messages", []))
+
+    waiting = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    for number in ("1", "2"):
+        sqs.send_message(QueueUrl=queue, MessageBody=number, MessageGroupId="g", MessageDeduplicationId=number)
+    for thread in waiting:
+        thread.join()
+    assert sorted([one["Body"] for one in messages] for messages in found) == [[], ["1"]]
