@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use headgate_types::channel::Direction;
+use headgate_types::channel::{Binding, Direction};
 use headgate_types::model::InputModel;
 use headgate_types::schema::{DataType, Schema};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,8 @@ pub struct Snippet {
     pub title: String,
     /// `bash`, `python`, …
     pub language: String,
-    /// The text. It reads the channel's key from `HEADGATE_KEY`; no secret is in it.
+    /// The text. It reads the channel's key from `HEADGATE_KEY`, and its id, where a cloud holds the channel, from
+    /// `HEADGATE_KEY_ID`; no secret is in it.
     pub code: String,
 }
 
@@ -35,6 +36,30 @@ pub(crate) struct Values<'a> {
     pub name: &'a str,
     /// A record that fits the first feed, as JSON.
     pub record: &'a str,
+    /// Where a cloud holds the channel.
+    pub resource: Resource<'a>,
+}
+
+/// What a cloud calls the resource that holds a channel; empty where none does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Resource<'a> {
+    /// Its region.
+    pub region: &'a str,
+    /// Whose it is, where its address says so.
+    pub account: &'a str,
+    /// Its name: a bucket, a queue, a stream.
+    pub name: &'a str,
+}
+
+impl<'a> Resource<'a> {
+    /// What a binding names.
+    pub(crate) fn of(binding: &'a Binding) -> Self {
+        let Some(cloud) = &binding.cloud else { return Self::default() };
+        let path = binding.url.split_once("://").map_or("", |(_, path)| path);
+        let mut parts = path.rsplit('/');
+        let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        Self { region: &cloud.region, account, name }
+    }
 }
 
 /// Snippets by direction and channel profile.
@@ -66,6 +91,9 @@ impl Snippets {
                 .replace("{channel}", values.channel)
                 .replace("{name}", values.name)
                 .replace("{record}", values.record)
+                .replace("{region}", values.resource.region)
+                .replace("{account}", values.resource.account)
+                .replace("{resource}", values.resource.name)
         };
         let snippets = by_profile.get(profile).into_iter().flatten();
         snippets.map(|snippet| Snippet { code: fill(&snippet.code), ..snippet.clone() }).collect()
@@ -130,12 +158,16 @@ mod tests {
     #[test]
     fn the_snippets_of_the_binary_are_readable_and_filled_in() {
         let snippets: Snippets = serde_yaml_ng::from_str(EMBEDDED).unwrap();
-        let values = Values { data_url: "http://127.0.0.1:7171", channel: "ch_1", name: "weather", record: "{}" };
+        let resource = Resource { region: "eu-west-1", account: "1", name: "q" };
+        let data_url = "http://127.0.0.1:7171";
+        let values = Values { data_url, channel: "ch_1", name: "weather", record: "{}", resource };
         for (direction, profiles) in [(Direction::In, &snippets.data_in), (Direction::Out, &snippets.data_out)] {
             assert!(!profiles.is_empty());
             for profile in profiles.keys() {
                 for snippet in snippets.of(direction, profile, values) {
-                    for placeholder in ["{data_url}", "{channel}", "{name}", "{record}"] {
+                    for placeholder in
+                        ["{data_url}", "{channel}", "{name}", "{record}", "{region}", "{account}", "{resource}"]
+                    {
                         assert!(!snippet.code.contains(placeholder), "{profile}: {placeholder}");
                     }
                 }

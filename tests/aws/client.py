@@ -63,7 +63,15 @@ def people(url):
     for role in ("spark", "thief"):
         stranger.create_role(RoleName=role, AssumeRolePolicyDocument=trust(OTHERS_ACCOUNT))
         stranger.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=document(ANYTHING))
-    return {name: user(of, name) for name, of in (("operator", iam), ("analyst", stranger))}
+    made = {name: user(of, name) for name, of in (("operator", iam), ("analyst", stranger))}
+    # The platform's own processes: beside taking up roles they may do what docs/aws.md lists.
+    rights = {"Effect": "Allow", "Action": ["cloudformation:*", "iam:*", "s3:*"], "Resource": "*"}
+    iam.put_role_policy(RoleName="headgate-platform", PolicyName="stacks", PolicyDocument=document(rights))
+    operator = client(url, "sts", made["operator"]["id"], made["operator"]["secret"])
+    role = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"
+    session = operator.assume_role(RoleArn=role, RoleSessionName="headgate")["Credentials"]
+    platform = {"id": session["AccessKeyId"], "secret": session["SecretAccessKey"], "token": session["SessionToken"]}
+    return {**made, "platform": platform}
 
 
 def user(iam, name):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 
@@ -134,3 +135,48 @@ def test_the_server_ends_with_the_test_that_started_it():
         assert json.loads(answer.read())["stacks"] == []
     process.stdin.close()
     assert process.wait(timeout=60) == 0
+
+
+def test_a_shard_that_is_split_or_merged_keeps_its_records_and_ends(cloud):
+    kinesis = cloud.client("kinesis")
+    kinesis.create_stream(StreamName="s", ShardCount=1)
+
+    def read(shard):
+        place = kinesis.get_shard_iterator(StreamName="s", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        page = kinesis.get_records(ShardIterator=place["ShardIterator"])
+        return [one["Data"] for one in page["Records"]], "NextShardIterator" in page
+
+    def shards(wanted):
+        before = {one["ShardId"] for one in kinesis.list_shards(StreamName="s")["Shards"]}
+        kinesis.update_shard_count(StreamName="s", TargetShardCount=wanted, ScalingType="UNIFORM_SCALING")
+        return [one["ShardId"] for one in kinesis.list_shards(StreamName="s")["Shards"] if one["ShardId"] not in before]
+
+    kinesis.put_record(StreamName="s", Data=b"1", PartitionKey="k")
+    (first,) = (one["ShardId"] for one in kinesis.list_shards(StreamName="s")["Shards"])
+    assert read(first) == ([b"1"], True)
+    halves = shards(2)
+    assert read(first) == ([b"1"], False)
+    assert [read(half) for half in halves] == [([], True)] * 2
+    kinesis.put_record(StreamName="s", Data=b"2", PartitionKey="k")
+    (whole,) = shards(1)
+    assert sorted(read(half) for half in halves) == [([], False), ([b"2"], False)]
+    assert read(whole) == ([], True)
+
+
+def test_of_a_group_one_receiver_has_messages_at_a_time(cloud):
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    found = []
+
+    def wait():
+        answer = cloud.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=1, WaitTimeSeconds=2)
+        found.append(answer.get("Messages", []))
+
+    waiting = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    for number in ("1", "2"):
+        sqs.send_message(QueueUrl=queue, MessageBody=number, MessageGroupId="g", MessageDeduplicationId=number)
+    for thread in waiting:
+        thread.join()
+    assert sorted([one["Body"] for one in messages] for messages in found) == [[], ["1"]]

@@ -271,16 +271,20 @@ def test_sizes_hold_what_the_limits_promise():
     for size in SIZES:
         file = PROFILES["data_out"]["file"]["sizes"][size]["limits"]
         assert int(sizes["data-out/file"][size]["RetentionBytes"]) == quantity(file["retention_bytes"])
-        landing = PROFILES["data_in"]["http"]["sizes"][size]["limits"]
-        assert int(sizes["data-in/file"][size]["RetentionBytes"]) == quantity(landing["retention_bytes"])
+        into = {name: PROFILES["data_in"][name]["sizes"][size]["limits"] for name in ("file", "queue", "stream")}
+        assert int(sizes["data-in/file"][size]["RetentionBytes"]) == quantity(into["file"]["retention_bytes"])
         stream = PROFILES["data_out"]["stream"]["sizes"][size]["limits"]
         days = int(stream["retention"].removesuffix("d"))
         assert sizes["data-out/stream"][size]["RetentionHours"] == 24 * days
-        for name, limits in (("data-out/stream", stream), ("data-in/stream", landing)):
+        assert sizes["data-in/stream"][size]["RetentionHours"] == 24 * int(into["stream"]["retention"].removesuffix("d"))
+        for name, limits in (("data-out/stream", stream), ("data-in/stream", into["stream"])):
             # A shard takes 1 MB and 1,000 records a second.
             needed = max(quantity(limits["bytes_per_second"]) / 1_000_000, limits["records_per_second"] / 1_000)
             assert sizes[name][size]["Shards"] == math.ceil(needed)
             assert 24 <= sizes[name][size]["RetentionHours"] <= 8_760
+        queue = sizes["data-in/queue"][size]
+        assert queue["RetentionSeconds"] == 86_400 * int(into["queue"]["retention"].removesuffix("d"))
+        assert queue["MessageBytes"] == quantity(into["queue"]["payload_bytes"])
         for name in ("data-in/queue", "data-out/queue"):
             row = sizes[name][size]
             assert 60 <= row["RetentionSeconds"] <= 1_209_600 and 1_024 <= row["MessageBytes"] <= 262_144

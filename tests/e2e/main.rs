@@ -7,6 +7,9 @@
 )]
 
 mod aws;
+#[path = "../aws/account.rs"]
+mod aws_account;
+mod aws_in;
 mod bad_input;
 mod browser;
 mod clients;

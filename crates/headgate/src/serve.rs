@@ -175,10 +175,11 @@ pub async fn start(config: Config) -> Result<Running> {
     tx.commit().await?;
     let admin = admin.map(|(client, secret)| (client.to_string(), secret.expose_secret().to_owned()));
 
-    let profiles = Arc::new(match &config.profiles {
+    let profiles = match &config.profiles {
         Some(file) => Profiles::load(file).with_context(|| format!("failed to read {}", file.display()))?,
         None => Profiles::embedded()?,
-    });
+    };
+    let profiles = Arc::new(profiles.held_by_a_cloud(config.aws.as_ref().map_or(&[], |aws| &aws.profiles)));
     let mut tx = data.platform().await?;
     headgate_metering::ensure_standard(&mut tx, clock.now()).await?;
     tx.commit().await?;

@@ -12,7 +12,8 @@ pub struct LakeConfig {
     pub landing_bytes: u64,
     /// What one channel's landing zone may hold before payloads are refused.
     pub landing_channel_bytes: u64,
-    /// How long a source's idempotency key is remembered.
+    /// How long a source's idempotency key is remembered: longer than a queue of SQS keeps a message, which is at most
+    /// fourteen days.
     pub idempotency_retention: Duration,
     /// What the log may hold before commits are refused. The writer rolls long before.
     pub log_bytes: u64,
@@ -53,7 +54,7 @@ impl LakeConfig {
             directory: directory.into(),
             landing_bytes: 16 << 30,
             landing_channel_bytes: 4 << 30,
-            idempotency_retention: Duration::from_secs(7 * 86_400),
+            idempotency_retention: Duration::from_secs(15 * 86_400),
             log_bytes: 8 << 30,
             reserve_bytes: None,
             group_bytes: 8 << 20,

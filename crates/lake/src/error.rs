@@ -61,6 +61,9 @@ pub enum LakeError {
     /// The idempotency key was used for a payload with other bytes.
     #[error("this idempotency key was used for another payload")]
     IdempotencyKeyReused,
+    /// Somebody else has read on from where this reader of a source stood.
+    #[error("the source has been read further by somebody else")]
+    CheckpointMoved,
     /// The source broke off while it sent.
     #[error("the payload broke off: {0}")]
     Interrupted(String),
@@ -146,7 +149,7 @@ impl Coded for LakeError {
     fn kind(&self) -> ErrorKind {
         match self {
             error if error.is_no_room() => ErrorKind::InsufficientStorage,
-            Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Conflict { .. } | Self::CheckpointMoved => ErrorKind::Conflict,
             Self::UnknownElement(_) | Self::UnknownSchema { .. } => ErrorKind::NotFound,
             Self::IncompatibleSchema { .. } | Self::IdempotencyKeyReused => ErrorKind::Unprocessable,
             Self::Full { .. } | Self::NoRoom => ErrorKind::InsufficientStorage,
@@ -172,6 +175,7 @@ impl Coded for LakeError {
         match self {
             error if error.is_no_room() => "storage_full",
             Self::Conflict { .. } => "log_moved",
+            Self::CheckpointMoved => "checkpoint_moved",
             Self::UnknownElement(_) => "element_unknown",
             Self::UnknownSchema { .. } => "schema_unknown",
             Self::IncompatibleSchema { .. } => "schema_incompatible",

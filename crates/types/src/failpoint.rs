@@ -1,7 +1,9 @@
 //! Places right behind what a process does to the world outside of it: there a test ends the process, as a crash would.
 //!
 //! The list is the whole mechanism: whoever adds a place adds it here, and the crash loop plays it, and fails when it is
-//! never reached (`tests/e2e/crash/failpoints.rs`). A release has none of it: [`reach`] is empty there, and nothing can
+//! never reached (`tests/e2e/crash/failpoints.rs`). What the engine does to a source in a cloud (removing messages and
+//! objects) has no place here: it comes after [`Failpoint::PayloadLanded`], the crash loop has no cloud, and the tests of
+//! `fanout-engine/src/ingest/source` lose each of these calls and end the process there. A release has none of it: [`reach`] is empty there, and nothing can
 //! arm it. In other builds it is armed by the environment of the process alone ([`VARIABLE`]).
 
 #[cfg(debug_assertions)]

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::source::CloudSource;
 use super::writer::Writer;
 use crate::conform::InputPlan;
 use crate::delivery::Throttle;
@@ -53,6 +54,8 @@ pub struct OpenChannel {
     pub landing: Mutex<Throttle>,
     /// Records per second while conforming.
     pub conforming: Mutex<Throttle>,
+    /// Where payloads are fetched from; None where they are posted, and while none are taken.
+    pub source: Option<CloudSource>,
 }
 
 /// One open feed.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::attempts::{Attempts, Care};
 use super::channel::{OpenChannel, OpenFeed};
 use super::side::{self, Origin, PayloadPart, Side};
+use super::source;
 use crate::conform::{Chunk, Conformer, MAX_RAW_BYTES, Refusal, Refused, Row, Source, excerpt};
 use crate::error::EngineFault;
 
@@ -161,7 +162,10 @@ impl Drain<'_> {
                 Some(care) => care,
                 None => *batch.care.insert(self.attempts.begin(batch.place)?),
             };
-            let chunk = if care == Care::PassRest {
+            let chunk = if payload.content_type == source::REFUSED {
+                let body = payload.body.clone();
+                blocking(move || source::refused_chunk(body.open()?)).await??
+            } else if care == Care::PassRest {
                 let body = payload.body.clone();
                 blocking(move || crashing_rest(looked + 1, body.open()?)).await??
             } else {

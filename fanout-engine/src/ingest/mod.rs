@@ -1,6 +1,7 @@
 //! Ingestion: from a source's payload to records in the element's log.
 //!
-//! A payload is durable in the landing zone before its source hears of it; nothing is parsed first.
+//! A payload is durable in the landing zone before its source hears of it; nothing is parsed first. Payloads are posted to
+//! the data listener, or fetched from where a cloud holds them (`source/`).
 //! Each feed is drained by a task of its own, in order: conform, write through the element's one
 //! writer, and let receipts, dead letters and usage derive from what the commit says.
 //!
@@ -16,6 +17,7 @@ mod refusal;
 #[cfg(test)]
 mod rivals;
 mod side;
+mod source;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,7 @@ use headgate_types::model::PayloadFormat;
 use headgate_types::page::Page;
 use headgate_types::{ChannelId, Coded, DeadLetterId, ElementId, ErrorKind, ReceiptId, SharedClock, TenantId};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +48,7 @@ use channel::{Gate, OpenChannel};
 use derive::Deriver;
 use drain::Place;
 pub use refusal::NotAccepted;
+use source::{Pace, Standing};
 pub use store::Receipt;
 pub(crate) use store::erase_rows;
 use writer::Writer;
@@ -112,16 +116,19 @@ pub struct Ingest {
     tasks: CancellationToken,
     passes: Passes,
     quotas: TenantQuotas,
+    pace: Pace,
 }
 
 #[derive(Debug)]
 struct Running {
     channel: Arc<OpenChannel>,
-    /// One per feed.
-    drains: Vec<JoinHandle<()>>,
+    /// One per feed, and one that fetches where there is a source.
+    tasks: Vec<JoinHandle<()>>,
     stop: CancellationToken,
-    /// Whether the conditions of this version are written.
-    observed: bool,
+    /// How it stands with its source.
+    standing: watch::Receiver<Standing>,
+    /// What of that the conditions of this version say.
+    told: Option<Standing>,
 }
 
 impl Ingest {
@@ -138,6 +145,7 @@ impl Ingest {
             tasks: CancellationToken::new(),
             passes: Passes::default(),
             quotas: TenantQuotas::default(),
+            pace: Pace::default(),
         })
     }
 
@@ -203,6 +211,9 @@ impl Ingest {
             Gate::Open => {}
             Gate::Paused => return Err(NotAccepted::Paused.into()),
             Gate::Draining => return Err(NotAccepted::Deleting.into()),
+        }
+        if channel.source.is_some() {
+            return Err(NotAccepted::Fetched.into());
         }
         if let Some(wait) = self.quotas.held(channel.tenant, Flow::Ingest, self.parts.clock.now()) {
             return Err(NotAccepted::TenantQuota { seconds: wait.as_secs() + 1 }.into());

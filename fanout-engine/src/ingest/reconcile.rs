@@ -12,11 +12,14 @@ use headgate_lake::ElementLayout;
 use headgate_types::ChannelId;
 use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Direction};
 use headgate_types::timing::Timing;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::Attempts;
 use super::channel::{Gate, OpenChannel, OpenFeed};
 use super::drain::Drain;
+use super::source::{self, CloudSource, Standing};
 use super::writer::Writer;
 use super::{Ingest, Running};
 use crate::conform::InputPlan;
@@ -44,8 +47,8 @@ impl Ingest {
         }
         self.tasks.cancel();
         let running: Vec<Running> = self.channels.write().drain().map(|(_, running)| running).collect();
-        for drain in running.into_iter().flat_map(|running| running.drains) {
-            ended(drain.await);
+        for task in running.into_iter().flat_map(|running| running.tasks) {
+            ended(task.await);
         }
         ended(deriver.await);
     }
@@ -75,14 +78,20 @@ impl Ingest {
     }
 
     async fn follow(self: &Arc<Self>, head: ChannelHead) -> Result<(), EngineFault> {
-        let known = self.channels.read().get(&head.id).map(|running| (running.channel.version, running.observed));
-        // A drain ends only when it is told to, or by a panic.
-        let ended =
-            self.channels.read().get(&head.id).is_some_and(|it| it.drains.iter().any(|task| task.is_finished()));
+        let known = self.channels.read().get(&head.id).map(|running| {
+            let news = Some(&*running.standing.borrow()) != running.told.as_ref();
+            // A task ends only when it is told to, or by a panic.
+            let ended = running.tasks.iter().any(JoinHandle::is_finished);
+            (running.channel.version, ended, news)
+        });
+        let (ended, stands) = match known {
+            Some((version, ended, _)) => (ended, !ended && version == head.version),
+            None => (false, false),
+        };
         if ended {
-            tracing::error!(channel = %head.id, "a drain had ended; the channel is opened anew");
+            tracing::error!(channel = %head.id, "a task had ended; the channel is opened anew");
         }
-        if ended || known != Some((head.version, true)) {
+        if !stands || known.is_some_and(|(_, _, news)| news) {
             let mut tx = self.parts.control.read_platform().await?;
             let Some(desired) = channels::desired(&mut tx, head.tenant, head.id).await? else { return Ok(()) };
             let deleting = desired.channel.state == ChannelState::Deleting;
@@ -92,16 +101,21 @@ impl Ingest {
             if !(deleting || (desired.channel.binding.is_some() && desired.lanes.live)) {
                 return Ok(());
             }
-            match self.open(&mut tx, &desired).await {
-                Ok(channel) => {
-                    drop(tx);
-                    self.replace(channel).await;
-                    self.observe(&desired, None).await?;
-                }
-                Err(error) => {
-                    drop(tx);
-                    self.observe(&desired, Some(&error.to_string())).await?;
-                    return Err(error);
+            if stands {
+                drop(tx);
+                self.tell(&desired).await?;
+            } else {
+                match self.open(&mut tx, &desired).await {
+                    Ok(channel) => {
+                        drop(tx);
+                        self.replace(channel).await;
+                        self.tell(&desired).await?;
+                    }
+                    Err(error) => {
+                        drop(tx);
+                        self.observe(&desired, &Standing::Opening(Some(error.to_string()))).await?;
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -135,17 +149,23 @@ impl Ingest {
             let open = OpenFeed { feed: feed.clone(), plan: Arc::new(plan), writer: self.writer(layout)? };
             feeds.insert(feed.name.clone(), Arc::new(open));
         }
+        let gate = match channel.state {
+            ChannelState::Paused | ChannelState::Suspended => Gate::Paused,
+            ChannelState::Deleting => Gate::Draining,
+            _ => Gate::Open,
+        };
+        let source = match &channel.binding {
+            Some(binding) => CloudSource::of(binding).map_err(EngineFault::Invariant)?,
+            None => None,
+        };
         Ok(OpenChannel {
             tenant: channel.tenant,
             id: channel.id,
             version: channel.version,
             profile: channel.profile.clone(),
             size: channel.size.clone(),
-            gate: match channel.state {
-                ChannelState::Paused | ChannelState::Suspended => Gate::Paused,
-                ChannelState::Deleting => Gate::Draining,
-                _ => Gate::Open,
-            },
+            gate,
+            source,
             timing: spec.timing.clone(),
             connections: OpenChannel::connections(&channel.limits),
             landing: OpenChannel::throttle(&channel.limits),
@@ -173,41 +193,58 @@ impl Ingest {
 
     /// Takes over a channel: the old tasks end before the new ones begin.
     async fn replace(self: &Arc<Self>, channel: OpenChannel) {
-        self.stop_drains(channel.id).await;
+        self.stop_tasks(channel.id).await;
         let (channel, stop) = (Arc::new(channel), self.tasks.child_token());
         let drains = channel.feeds.values().map(|feed| {
             let task = FeedTask { ingest: Arc::clone(self), channel: Arc::clone(&channel), feed: Arc::clone(feed) };
             tokio::spawn(task.run(stop.clone()))
         });
-        let running = Running { drains: drains.collect(), channel: Arc::clone(&channel), stop, observed: false };
+        let mut tasks: Vec<_> = drains.collect();
+        // What is not taken now stays where it is.
+        let is_fetched = channel.source.is_some() && channel.gate == Gate::Open;
+        let (say, standing) = watch::channel(if is_fetched { Standing::Opening(None) } else { Standing::Taking });
+        if is_fetched {
+            tasks.push(tokio::spawn(source::run(Arc::clone(self), Arc::clone(&channel), say, stop.clone())));
+        }
+        let running = Running { tasks, channel: Arc::clone(&channel), stop, standing, told: None };
         self.channels.write().insert(channel.id, running);
     }
 
-    pub(super) async fn stop_drains(&self, channel: ChannelId) {
-        let drains = {
+    /// Writes how the channel stands with its source, once that is known.
+    async fn tell(&self, desired: &Desired) -> Result<(), EngineFault> {
+        let id = desired.channel.id;
+        let standing = self.channels.read().get(&id).map(|running| running.standing.borrow().clone());
+        match standing {
+            None | Some(Standing::Opening(None)) => Ok(()),
+            Some(standing) => self.observe(desired, &standing).await,
+        }
+    }
+
+    pub(super) async fn stop_tasks(&self, channel: ChannelId) {
+        let tasks = {
             let mut channels = self.channels.write();
             let Some(running) = channels.get_mut(&channel) else { return };
             running.stop.cancel();
-            std::mem::take(&mut running.drains)
+            std::mem::take(&mut running.tasks)
         };
-        for drain in drains {
-            ended(drain.await);
+        for task in tasks {
+            ended(task.await);
         }
     }
 
     pub(super) async fn close(&self, channel: ChannelId) {
-        self.stop_drains(channel).await;
+        self.stop_tasks(channel).await;
         self.channels.write().remove(&channel);
     }
 
     /// Writes what is observed of a channel.
-    async fn observe(&self, desired: &Desired, failed: Option<&str>) -> Result<(), EngineFault> {
+    async fn observe(&self, desired: &Desired, seen: &Standing) -> Result<(), EngineFault> {
         let channel = &desired.channel;
         let mut tx = self.parts.control.platform().await?;
         tx.act_for(channel.tenant).await?;
         let syncing = channel.state == ChannelState::Active || channel.state == ChannelState::Provisioning;
-        let readings = match failed {
-            None => vec![
+        let readings = match seen {
+            Standing::Taking => vec![
                 (ConditionType::Serving, ConditionStatus::True, "Open", ""),
                 (ConditionType::SchemaCompatible, ConditionStatus::True, "Compiled", ""),
                 if syncing {
@@ -216,18 +253,24 @@ impl Ingest {
                     (ConditionType::Syncing, ConditionStatus::False, "Stopped", "the channel takes nothing now")
                 },
             ],
-            Some(message) => vec![(ConditionType::Serving, ConditionStatus::False, "CannotOpen", message)],
+            Standing::Opening(why) => {
+                let why = why.as_deref().unwrap_or_default();
+                vec![(ConditionType::Serving, ConditionStatus::False, "CannotOpen", why)]
+            }
+            Standing::Troubled(why) => {
+                vec![(ConditionType::Syncing, ConditionStatus::False, "Unreachable", why.as_str())]
+            }
         };
         for (condition, status, reason, message) in readings {
             let new = NewCondition { condition, status, reason, message };
             channels::set_condition(&mut tx, channel.tenant, channel.id, new, self.parts.clock.now()).await?;
         }
-        if failed.is_none() {
+        if *seen == Standing::Taking {
             channels::set_observed(&mut tx, channel.tenant, channel.id, channel.generation).await?;
         }
         tx.commit().await?;
         if let Some(running) = self.channels.write().get_mut(&channel.id) {
-            running.observed = failed.is_none() && running.channel.version == channel.version;
+            running.told = (running.channel.version == channel.version).then(|| seen.clone());
         }
         Ok(())
     }

@@ -19,6 +19,9 @@ pub enum NotAccepted {
     /// The channel is being deleted.
     #[error("the channel is being deleted")]
     Deleting,
+    /// The channel's payloads are fetched from a resource of its own.
+    #[error("payloads of this channel are not posted: put them where the channel's `status.endpoint` says")]
+    Fetched,
     /// Nobody here reads this media type.
     #[error("the content type {0:?} is not taken; send application/json, application/x-ndjson or text/csv")]
     ContentType(String),
@@ -46,7 +49,7 @@ impl Coded for NotAccepted {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownFeed { .. } => ErrorKind::NotFound,
-            Self::Paused | Self::Deleting => ErrorKind::Conflict,
+            Self::Paused | Self::Deleting | Self::Fetched => ErrorKind::Conflict,
             Self::ContentType(_) | Self::Encoding(_) => ErrorKind::UnsupportedMediaType,
             Self::Connections | Self::Rate { .. } | Self::TenantQuota { .. } => ErrorKind::TooManyRequests,
         }
@@ -57,6 +60,7 @@ impl Coded for NotAccepted {
             Self::UnknownFeed { .. } => "feed_not_found",
             Self::Paused => "channel_paused",
             Self::Deleting => "channel_deleting",
+            Self::Fetched => "channel_not_posted_to",
             Self::ContentType(_) => "unsupported_content_type",
             Self::Encoding(_) => "unsupported_content_encoding",
             Self::Connections => "too_many_connections",

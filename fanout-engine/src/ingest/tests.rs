@@ -11,8 +11,9 @@ use headgate_catalog::{ChannelSpec, ElementSpec, FeedSpec, InSpec, Lanes, Metada
 use headgate_database::testing::{TestDb, databases};
 use headgate_events::Events;
 use headgate_lake::{Lake, LakeConfig, OFFSET};
-use headgate_types::channel::Binding;
+use headgate_types::channel::{Binding, ConditionType};
 use headgate_types::engine::ListDeadLetters;
+use headgate_types::limits::Limits;
 use headgate_types::model::InputModel;
 use headgate_types::schema::ElementKind;
 use headgate_types::timing::Timing;
@@ -20,28 +21,42 @@ use headgate_types::{ChannelId, Clock, Coded, ElementId, FakeClock, ReceiptId, S
 
 use super::attempts::Attempts;
 use super::drain::Drain;
+use super::source::Pace;
 use super::{Incoming, Ingest, IngestError, IngestParts};
+use crate::cloud::Cloud;
 use crate::conform::rows_of;
 use crate::delivery::fence;
 use crate::delivery::limits::PLENTY;
 use crate::shape::testing::sensors;
 
 /// The catalog of a data-in channel with a feed into events and one into an entity.
-struct Bench {
+pub(super) struct Bench {
     db: TestDb,
-    clock: SharedClock,
-    tenant: TenantId,
-    channel: ChannelId,
-    events: ElementId,
+    pub(super) clock: SharedClock,
+    pub(super) tenant: TenantId,
+    pub(super) channel: ChannelId,
+    pub(super) events: ElementId,
     entity: ElementId,
     outbox: Events,
     directory: tempfile::TempDir,
+    /// Where the channel's source is, if it has one.
+    pub(super) cloud: Cloud,
+    pub(super) pace: Pace,
 }
 
 /// A process over the bench's files.
-struct Process {
-    lake: Lake,
-    ingest: Arc<Ingest>,
+pub(super) struct Process {
+    pub(super) lake: Lake,
+    pub(super) ingest: Arc<Ingest>,
+}
+
+/// How a bench's channel is set up.
+pub(super) struct Setup {
+    pub(super) timing: Timing,
+    pub(super) limits: Limits,
+    pub(super) binding: Binding,
+    /// Whether the second feed, into the entity, is there.
+    pub(super) second: bool,
 }
 
 impl Bench {
@@ -50,6 +65,11 @@ impl Bench {
     }
 
     async fn timed(db: TestDb, timing: Timing, clock: SharedClock) -> Self {
+        let binding = Binding::plain("http://127.0.0.1/");
+        Self::set_up(db, clock, Setup { timing, limits: PLENTY, binding, second: true }).await
+    }
+
+    pub(super) async fn set_up(db: TestDb, clock: SharedClock, setup: Setup) -> Self {
         let (tenant, channel, now) = (TenantId::new(), ChannelId::new(), clock.now());
         let mut tx = db.control.tenant(tenant).await.unwrap();
         let mut made = Vec::new();
@@ -78,30 +98,33 @@ impl Bench {
         let (events, entity) = (made[0], made[1]);
         let of =
             |name: &str, element| FeedSpec { name: name.to_owned(), element: Some(element), ..FeedSpec::default() };
-        let spec = InSpec { feeds: vec![of("events", events), of("entity", entity)], timing, ..InSpec::default() };
+        let named = [("events", events), ("entity", entity)];
+        let named = &named[..if setup.second { 2 } else { 1 }];
+        let specs = named.iter().map(|(name, element)| of(name, *element)).collect();
+        let spec = InSpec { feeds: specs, timing: setup.timing, ..InSpec::default() };
         let new = NewChannel {
             id: channel,
             tenant,
             profile: "http".to_owned(),
-            size: PinnedSize { size: "S".to_owned(), profile_revision: 1, limits: PLENTY },
+            size: PinnedSize { size: "S".to_owned(), profile_revision: 1, limits: setup.limits },
             name: "mine".to_owned(),
             spec: ChannelSpec::In(spec),
         };
         channels::insert(&mut tx, &new, now).await.unwrap();
-        for (name, element) in [("events", events), ("entity", entity)] {
+        for (name, element) in named {
             let input_model = InputModel::default();
-            let new = NewFeed { tenant, channel, name: name.to_owned(), element, input_model };
+            let new = NewFeed { tenant, channel, name: (*name).to_owned(), element: *element, input_model };
             feeds::insert(&mut tx, &new, now).await.unwrap();
         }
-        let binding = Binding::plain("http://127.0.0.1/");
-        channels::set_binding(&mut tx, tenant, channel, Some(&binding), now).await.unwrap();
+        channels::set_binding(&mut tx, tenant, channel, Some(&setup.binding), now).await.unwrap();
         channels::set_lanes(&mut tx, tenant, channel, Lanes { live: true, backfill: false }, now).await.unwrap();
         tx.commit().await.unwrap();
         let config = AccessConfig::new("http://127.0.0.1/".parse().unwrap(), "headgate", MasterKey::generate());
         let access = Access::open(db.control.clone(), Arc::clone(&clock), config).await.unwrap();
         let outbound = GuardedClient::new(OutboundPolicy::development()).unwrap();
         let outbox = Events::new(db.control.clone(), Arc::clone(&clock), access, outbound);
-        Self { db, clock, tenant, channel, events, entity, outbox, directory: tempfile::tempdir().unwrap() }
+        let (directory, cloud, pace) = (tempfile::tempdir().unwrap(), Cloud::default(), Pace::default());
+        Self { db, clock, tenant, channel, events, entity, outbox, directory, cloud, pace }
     }
 
     fn lake_directory(&self) -> std::path::PathBuf {
@@ -109,27 +132,28 @@ impl Bench {
     }
 
     /// A process that has just started, with no task running yet.
-    async fn process(&self, change: impl FnOnce(&mut LakeConfig)) -> Process {
+    pub(super) async fn process(&self, change: impl FnOnce(&mut LakeConfig)) -> Process {
         let mut config = LakeConfig::new(self.lake_directory());
         change(&mut config);
         let lake = Lake::open(config, Arc::clone(&self.clock)).await.unwrap();
-        let ingest = Ingest::new(IngestParts {
+        let mut ingest = Ingest::new(IngestParts {
             control: self.db.control.clone(),
             data: self.db.data.clone(),
             lake: lake.clone(),
-            cloud: crate::cloud::Cloud::default(),
+            cloud: self.cloud.clone(),
             clock: Arc::clone(&self.clock),
             events: self.outbox.clone(),
             projections: self.directory.path().join("projections"),
             attempts: self.directory.path().join("attempts"),
         });
+        Arc::get_mut(&mut ingest).unwrap().pace = self.pace;
         std::fs::create_dir_all(self.directory.path().join("attempts")).unwrap();
         fence(&self.db.data, &lake).await.unwrap();
         ingest.fence().await.unwrap();
         Process { lake, ingest }
     }
 
-    fn incoming(&self, feed: &str, body: &str) -> Incoming {
+    pub(super) fn incoming(&self, feed: &str, body: &str) -> Incoming {
         Incoming {
             channel: self.channel,
             feed: feed.to_owned(),
@@ -140,7 +164,15 @@ impl Bench {
         }
     }
 
-    async fn dead_letters(&self, process: &Process) -> Vec<(String, u64)> {
+    /// Reason and message of a condition.
+    pub(super) async fn condition(&self, wanted: ConditionType) -> (String, String) {
+        let mut tx = self.db.control.tenant(self.tenant).await.unwrap();
+        let all = channels::conditions(&mut tx, self.tenant, self.channel).await.unwrap();
+        let found = all.into_iter().find(|condition| condition.condition == wanted);
+        found.map(|condition| (condition.reason, condition.message)).unwrap_or_default()
+    }
+
+    pub(super) async fn dead_letters(&self, process: &Process) -> Vec<(String, u64)> {
         let wanted = ListDeadLetters { tenant: self.tenant, channel: self.channel, page_size: 100, before: None };
         let page = process.ingest.list_dead_letters(&wanted).await.unwrap();
         page.items.into_iter().map(|letter| (letter.code, letter.ordinal.unwrap())).collect()
@@ -149,7 +181,7 @@ impl Bench {
 
 impl Process {
     /// Conforms and derives everything that has landed.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         self.ingest.reconcile().await.unwrap();
         for _ in 0..3_000 {
             while self.ingest.deriver.run_once().await.unwrap() {}
@@ -166,7 +198,7 @@ impl Process {
     }
 
     /// Ids and offsets in the log, oldest first.
-    async fn logged(&self, element: ElementId) -> Vec<(i64, u64)> {
+    pub(super) async fn logged(&self, element: ElementId) -> Vec<(i64, u64)> {
         let layout = self.lake.log().layout(element).unwrap();
         let mut all = Vec::new();
         for batch in self.lake.read(element, 0, usize::MAX).await.unwrap() {
@@ -181,7 +213,7 @@ impl Process {
     }
 
     /// Ends everything, so that the files can be opened again.
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.ingest.tasks.cancel();
         let channels: Vec<ChannelId> = self.ingest.channels.read().keys().copied().collect();
         for channel in channels {
@@ -239,7 +271,7 @@ async fn what_landed_before_a_restart_is_conformed_once_after_it() {
         process.take(bench.incoming("events", &lines(1..=2))).await;
         process.settle().await;
         // The drains are gone and the door is open still: this one only lands.
-        process.ingest.stop_drains(bench.channel).await;
+        process.ingest.stop_tasks(bench.channel).await;
         let landed = process.take(bench.incoming("events", &lines(3..=4))).await;
         assert_eq!(process.ingest.receipt(bench.channel, landed).await.unwrap().state, "landed");
         process.end().await;
@@ -304,7 +336,7 @@ async fn a_record_that_ends_the_process_becomes_a_dead_letter_and_costs_no_other
         let bench = Bench::new(db).await;
         let process = bench.process(|_| ()).await;
         process.ingest.reconcile().await.unwrap();
-        process.ingest.stop_drains(bench.channel).await;
+        process.ingest.stop_tasks(bench.channel).await;
         let poisoned = format!("{}poison\n{}", lines(1..=150), lines(152..=200));
         let first = process.take(bench.incoming("events", &lines(901..=910))).await;
         let poisoned = process.take(bench.incoming("events", &poisoned)).await;
@@ -332,7 +364,7 @@ async fn what_cannot_even_be_passed_over_is_refused_with_the_rest_of_its_payload
         let bench = Bench::new(db).await;
         let process = bench.process(|_| ()).await;
         process.ingest.reconcile().await.unwrap();
-        process.ingest.stop_drains(bench.channel).await;
+        process.ingest.stop_tasks(bench.channel).await;
         let outrage =
             process.take(bench.incoming("events", &format!("{}outrage\n{}", lines([1, 2]), lines([4])))).await;
         let next = process.take(bench.incoming("events", &lines([5]))).await;
@@ -433,7 +465,7 @@ async fn what_a_restored_lake_has_to_decide_again_is_counted_and_billed_once() {
         let stores = ["log", "landing"];
         let process = bench.process(|_| ()).await;
         process.ingest.reconcile().await.unwrap();
-        process.ingest.stop_drains(bench.channel).await;
+        process.ingest.stop_tasks(bench.channel).await;
         let mixed = process.take(bench.incoming("events", &format!("{}{{\"id\":\"four\"}}\n", lines(1..=3)))).await;
         let csv = Some("text/csv".to_owned());
         let broken = process.take(Incoming { content_type: csv, ..bench.incoming("events", "id,id\n1,2\n") }).await;

@@ -16,6 +16,7 @@ A request with the header x-shim-plaintext counts as one that did not come by TL
 
 import argparse
 import functools
+import hashlib
 import io
 import json
 import logging
@@ -25,8 +26,9 @@ import secrets
 import socket
 import sys
 import threading
+import time
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict
 from urllib.parse import parse_qs
 
 import boto3
@@ -40,8 +42,11 @@ from moto.core.model_instances import reset_model_data
 from moto.core.responses import ActionResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.iam.access_control import PermissionResult
+from moto.kinesis.models import KinesisBackend, Stream
+from moto.kinesis.utils import decompose_shard_iterator
 from moto.s3 import notifications
 from moto.s3.models import FakeBucket
+from moto.sqs.models import SQSBackend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from . import access
@@ -286,7 +291,7 @@ class Handler(WSGIRequestHandler):
 
 
 def _correct_moto():
-    """The two places where moto would decide or say something wrong on its own."""
+    """The places where moto would decide or say something wrong on its own."""
     # It reads a Deny without its conditions; the decision is access.py's.
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
     plain = getattr(notifications, "_get_s3_event")
@@ -300,6 +305,58 @@ def _correct_moto():
 
     if plain.__name__ != "with_version":
         notifications._get_s3_event = with_version
+        _correct_shards()
+        _correct_groups()
+
+
+def _correct_groups():
+    """Of a group of a FIFO queue one receiver has messages at a time, also when several wait for them."""
+    plain, one_at_a_time = SQSBackend.receive_message, threading.Lock()
+
+    def receive(backend, queue_name, count, wait_seconds_timeout, visibility_timeout, message_attribute_names=None):
+        deadline = time.monotonic() + wait_seconds_timeout
+        while True:
+            with one_at_a_time:
+                found = plain(backend, queue_name, count, 0, visibility_timeout, message_attribute_names)
+            if found or time.monotonic() >= deadline:
+                return found
+            time.sleep(0.05)
+
+    SQSBackend.receive_message = receive
+
+
+def _correct_shards():
+    """Records go into open shards and stay there, and a closed shard that is read to its end says so."""
+    split, merge, read = Stream.split_shard, Stream.merge_shards, KinesisBackend.get_records
+
+    def of_key(stream, partition_key, explicit_hash_key):
+        number = int(explicit_hash_key or hashlib.md5(partition_key.encode()).hexdigest(), 10 if explicit_hash_key else 16)
+        shards = [shard for shard in list(stream.shards.values()) if shard.is_open]
+        return next(shard for shard in shards if shard.starting_hash <= number <= shard.ending_hash)
+
+    def keeping(change):
+        def changed(stream, *shards):
+            kept = {name: shard.records for name, shard in stream.shards.items()}
+            for shard in stream.shards.values():
+                shard.records = OrderedDict()
+            try:
+                return change(stream, *shards)
+            finally:
+                for name, records in kept.items():
+                    stream.shards[name].records = records
+
+        return changed
+
+    def to_the_end(backend, stream_arn, shard_iterator, limit):
+        stream_name, shard_id, _ = decompose_shard_iterator(shard_iterator)
+        shard = backend.describe_stream(stream_arn=stream_arn, stream_name=stream_name).get_shard(shard_id)
+        is_open = shard.is_open
+        following, records, behind = read(backend, stream_arn, shard_iterator, limit)
+        at_the_end = int(decompose_shard_iterator(following)[2]) >= shard.get_max_sequence_number()
+        return (following if is_open or not at_the_end else None), records, behind
+
+    Stream.split_shard, Stream.merge_shards, Stream.get_shard_for_key = keeping(split), keeping(merge), of_key
+    KinesisBackend.get_records = to_the_end
 
 
 def _complete_pools():

@@ -150,7 +150,7 @@ async fn check(state: &ApiState, caller: &TenantCaller, order: &CreateDataIn) ->
         return Err(ApiError::refused(errors));
     }
     check_models(state, caller.tenant, &spec).await?;
-    let technology = technology(state.engine.as_ref(), Direction::In, &order.channel_profile).await?;
+    let technology = technology(state.engine.as_ref(), &state.profiles, Direction::In, &order.channel_profile).await?;
     let size = size(&state.profiles, Direction::In, &technology.key, &order.performance_profile)?;
     let elements = quoted_elements(state, caller.tenant, &spec).await?;
     let request = QuoteRequest {

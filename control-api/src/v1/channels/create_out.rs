@@ -158,7 +158,7 @@ async fn check(
     if !errors.is_empty() {
         return Err(ApiError::refused(errors));
     }
-    let technology = technology(state.engine.as_ref(), Direction::Out, &order.channel_profile).await?;
+    let technology = technology(state.engine.as_ref(), &state.profiles, Direction::Out, &order.channel_profile).await?;
     let size = size(&state.profiles, Direction::Out, &technology.key, &order.performance_profile)?;
     let mut tx = state.control.read_tenant(caller.tenant).await?;
     let scopes = resolve(&mut tx, caller, order).await?;

@@ -9,15 +9,17 @@ use headgate_types::technology::TechnologyDescriptor;
 
 use crate::http::problem::ApiError;
 
-/// The technology that `name` means, by key or alias, in any case.
+/// The technology that `name` means, by key or alias, in any case: what the engine can serve and this installation offers.
 pub(super) async fn technology(
     engine: &dyn Engine,
+    profiles: &Profiles,
     direction: Direction,
     name: &str,
 ) -> Result<TechnologyDescriptor, ApiError> {
     let wanted = name.trim();
-    let offered: Vec<_> =
-        engine.technologies().await?.into_iter().filter(|t| t.directions.contains(&direction)).collect();
+    let is_offered =
+        |t: &TechnologyDescriptor| t.directions.contains(&direction) && profiles.profile(direction, &t.key).is_ok();
+    let offered: Vec<_> = engine.technologies().await?.into_iter().filter(is_offered).collect();
     let is = |text: &String| text.eq_ignore_ascii_case(wanted);
     if let Some(found) = offered.iter().find(|t| is(&t.key) || t.aliases.iter().any(is)) {
         return Ok(found.clone());

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use headgate_types::{ChannelId, FeedId, SharedClock};
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use super::index::{Entry, Index};
-use super::payload::Landed;
+use super::payload::{Checkpoint, Landed};
 use super::store::{self, Row};
 use crate::committer::Queue;
 use crate::error::{LakeError, Result};
@@ -20,22 +21,78 @@ use crate::sqlite;
 /// Work for the committer thread.
 #[derive(Debug)]
 pub(super) enum Job {
-    Append { row: Row, reply: oneshot::Sender<Result<Landed>> },
+    Append { append: Append, reply: oneshot::Sender<Result<Vec<Landed>>> },
     Free { channel: ChannelId, feed: FeedId, up_to: u64, reply: oneshot::Sender<Result<u64>> },
     Remove { channel: ChannelId, reply: oneshot::Sender<Result<u64>> },
     Raise { seen: u64, reply: oneshot::Sender<Result<u64>> },
 }
 
+/// Payloads of one channel that land together or not at all.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) channel: ChannelId,
+    pub(super) rows: Vec<Row>,
+    /// Whether a key that comes again with other bytes is refused: keys that a source gives out itself mean one thing.
+    pub(super) is_strict: bool,
+    pub(super) checkpoint: Option<Checkpoint>,
+}
+
+impl Append {
+    /// Writes what is new; the rows and what is answered, of earlier payloads too. What is refused has written nothing.
+    #[expect(clippy::type_complexity, reason = "rows to show to readers, and answers")]
+    fn write(
+        self,
+        tx: &Transaction<'_>,
+        next: &mut u64,
+        now: DateTime<Utc>,
+    ) -> rusqlite::Result<Result<(Vec<(Row, Landed)>, Vec<Landed>)>> {
+        if let Some(checkpoint) = &self.checkpoint {
+            if store::checkpoint(tx, self.channel, &checkpoint.partition)? != checkpoint.before {
+                return Ok(Err(LakeError::CheckpointMoved));
+            }
+            store::set_checkpoint(tx, self.channel, &checkpoint.partition, &checkpoint.value)?;
+        }
+        let (mut new, mut landed) = (Vec::with_capacity(self.rows.len()), Vec::with_capacity(self.rows.len()));
+        for row in self.rows {
+            let earlier = match &row.key {
+                Some((key, _)) => store::earlier(tx, row.channel, row.feed, key)?,
+                None => None,
+            };
+            if let Some(earlier) = earlier {
+                let same = row.key.as_ref().is_some_and(|(_, digest)| digest[..] == earlier.digest[..]);
+                if self.is_strict && !same {
+                    return Ok(Err(LakeError::IdempotencyKeyReused));
+                }
+                landed.push(Landed {
+                    receipt: earlier.receipt,
+                    sequence: earlier.sequence,
+                    bytes: earlier.bytes,
+                    landed_at: earlier.landed_at,
+                    duplicate: true,
+                });
+                continue;
+            }
+            let sequence = *next;
+            *next += 1;
+            store::insert(tx, sequence, &row, now)?;
+            let this = Landed { receipt: row.receipt, sequence, bytes: row.bytes, landed_at: now, duplicate: false };
+            landed.push(this.clone());
+            new.push((row, this));
+        }
+        Ok(Ok((new, landed)))
+    }
+}
+
 /// What a job will answer once its group is durable.
 enum Outcome {
     Appended {
-        row: Row,
-        landed: Landed,
-        reply: oneshot::Sender<Result<Landed>>,
+        new: Vec<(Row, Landed)>,
+        landed: Vec<Landed>,
+        reply: oneshot::Sender<Result<Vec<Landed>>>,
     },
-    Answered {
-        answer: Result<Landed>,
-        reply: oneshot::Sender<Result<Landed>>,
+    Refused {
+        why: LakeError,
+        reply: oneshot::Sender<Result<Vec<Landed>>>,
     },
     Removed {
         gone: Vec<(ChannelId, FeedId, u64, Entry)>,
@@ -74,7 +131,8 @@ impl Thread {
         let mut rest = group.into_iter();
         match self.write(&mut rest, &mut outcomes, &mut next) {
             Ok(()) => {
-                if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Appended { .. })) {
+                let is_new = |outcome: &Outcome| matches!(outcome, Outcome::Appended { new, .. } if !new.is_empty());
+                if outcomes.iter().any(is_new) {
                     headgate_types::reach(headgate_types::Failpoint::PayloadLanded);
                 }
                 self.next = next;
@@ -87,7 +145,7 @@ impl Thread {
                 }
                 for outcome in outcomes {
                     match outcome {
-                        Outcome::Appended { reply, .. } | Outcome::Answered { reply, .. } => {
+                        Outcome::Appended { reply, .. } | Outcome::Refused { reply, .. } => {
                             let _ = reply.send(Err(sqlite::group_error(&error)));
                         }
                         Outcome::Removed { reply, .. } => {
@@ -110,42 +168,14 @@ impl Thread {
         let tx = self.connection.transaction()?;
         for job in group.by_ref() {
             match job {
-                Job::Append { row, reply } => {
-                    let earlier = match &row.key {
-                        Some((key, _)) => store::earlier(&tx, row.channel, row.feed, key),
-                        None => Ok(None),
-                    };
-                    let earlier = match earlier {
-                        Ok(earlier) => earlier,
-                        Err(error) => {
-                            let _ = reply.send(Err(sqlite::group_error(&error)));
-                            return Err(error);
-                        }
-                    };
-                    if let Some(earlier) = earlier {
-                        let same = row.key.as_ref().is_some_and(|(_, digest)| digest[..] == earlier.digest[..]);
-                        let answer = if same {
-                            Ok(Landed {
-                                receipt: earlier.receipt,
-                                sequence: earlier.sequence,
-                                bytes: earlier.bytes,
-                                landed_at: earlier.landed_at,
-                                duplicate: true,
-                            })
-                        } else {
-                            Err(LakeError::IdempotencyKeyReused)
-                        };
-                        outcomes.push(Outcome::Answered { answer, reply });
-                        continue;
+                Job::Append { append, reply } => match append.write(&tx, next, now) {
+                    Ok(Ok((new, landed))) => outcomes.push(Outcome::Appended { new, landed, reply }),
+                    Ok(Err(why)) => outcomes.push(Outcome::Refused { why, reply }),
+                    Err(error) => {
+                        let _ = reply.send(Err(sqlite::group_error(&error)));
+                        return Err(error);
                     }
-                    let sequence = *next;
-                    *next += 1;
-                    let landed =
-                        Landed { receipt: row.receipt, sequence, bytes: row.bytes, landed_at: now, duplicate: false };
-                    let inserted = store::insert(&tx, sequence, &row, now);
-                    outcomes.push(Outcome::Appended { row, landed, reply });
-                    inserted?;
-                }
+                },
                 Job::Free { channel, feed, up_to, reply } => {
                     let gone: Vec<_> = {
                         let index = self.index.lock();
@@ -173,6 +203,7 @@ impl Thread {
                     outcomes.push(Outcome::Removed { gone, forget: Some(channel), reply });
                     deleted?;
                     store::delete_keys(&tx, channel)?;
+                    store::delete_checkpoints(&tx, channel)?;
                 }
             }
         }
@@ -185,13 +216,15 @@ impl Thread {
         let mut freed = false;
         for outcome in outcomes {
             match outcome {
-                Outcome::Appended { row, landed, reply } => {
-                    let entry = Entry { receipt: row.receipt, bytes: row.bytes, is_file: row.body.is_none() };
-                    self.index.lock().insert(row.channel, row.feed, landed.sequence, entry);
+                Outcome::Appended { new, landed, reply } => {
+                    for (row, landed) in new {
+                        let entry = Entry { receipt: row.receipt, bytes: row.bytes, is_file: row.body.is_none() };
+                        self.index.lock().insert(row.channel, row.feed, landed.sequence, entry);
+                    }
                     let _ = reply.send(Ok(landed));
                 }
-                Outcome::Answered { answer, reply } => {
-                    let _ = reply.send(answer);
+                Outcome::Refused { why, reply } => {
+                    let _ = reply.send(Err(why));
                 }
                 Outcome::Removed { gone, forget, reply } => {
                     if !gone.is_empty() {

@@ -115,6 +115,12 @@ impl Index {
         self.channels.get(&channel).copied().unwrap_or_default()
     }
 
+    /// Bytes that a channel may still land.
+    pub(super) fn room(&self, channel: ChannelId, channel_limit: u64, limit: u64) -> u64 {
+        let used = self.usage(channel).bytes + self.reserved.get(&channel).copied().unwrap_or(0);
+        channel_limit.saturating_sub(used).min(limit.saturating_sub(self.total + self.reserved_total))
+    }
+
     pub(super) fn total(&self) -> u64 {
         self.total
     }

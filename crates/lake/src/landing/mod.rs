@@ -18,10 +18,10 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 
-use self::commit::{Job, Thread};
+use self::commit::{Append, Job, Thread};
 use self::index::{Index, Reservation};
 use self::payload::INLINE_BYTES;
-pub use self::payload::{Body, Landed, LandingUsage, NewPayload, Payload, StoredBody};
+pub use self::payload::{Body, Checkpoint, Landed, LandingUsage, NewPayload, Payload, StoredBody};
 use self::spool::Spool;
 use self::store::Row;
 use crate::committer::Committer;
@@ -98,40 +98,85 @@ impl Landing {
     /// [`LakeError::TooLarge`], [`LakeError::Full`], [`LakeError::IdempotencyKeyReused`],
     /// [`LakeError::Interrupted`], or the disk failed; then nothing of it is visible.
     pub async fn append(&self, payload: NewPayload) -> Result<Landed> {
-        self.poison.judge(self.land(payload).await)
+        let channel = payload.channel;
+        let landed = self.poison.judge(self.land(channel, vec![payload], true, None).await)?;
+        landed.into_iter().next().ok_or(LakeError::Closed)
     }
 
-    async fn land(&self, payload: NewPayload) -> Result<Landed> {
-        self.reserve.admit_payload()?;
-        let receipt = ReceiptId::new();
-        let mut reservation = Reservation::new(&self.index, payload.channel, self.channel_limit, self.limit);
-        let mut digest = payload.idempotency_key.as_ref().map(|_| Sha256::new());
-        let NewPayload { channel, feed, max_bytes, body, .. } = payload;
-        let (body, mut spool, bytes) =
-            self.receive((channel, receipt), max_bytes, body, &mut reservation, &mut digest).await?;
-        if let Some(spool) = &mut spool {
-            spool.sync().await?;
-            headgate_types::reach(headgate_types::Failpoint::PayloadFileSynced);
+    /// Lands payloads of one channel in their order, all or none, and a checkpoint with them. Their keys are names
+    /// that the source gave: what comes again under one is a duplicate, whatever its bytes.
+    ///
+    /// # Errors
+    /// As for [`Landing::append`], and [`LakeError::CheckpointMoved`]; then nothing of any is visible.
+    pub async fn append_all(
+        &self,
+        channel: ChannelId,
+        payloads: Vec<NewPayload>,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Vec<Landed>> {
+        self.poison.judge(self.land(channel, payloads, false, checkpoint).await)
+    }
+
+    /// How far the partitions of a channel's source have been landed.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn checkpoints(&self, channel: ChannelId) -> Result<Vec<(String, String)>> {
+        self.readers.read(move |connection| store::checkpoints(connection, channel)).await
+    }
+
+    /// Bytes that a channel may land now; 0 while the disk has no more than its reserve.
+    #[must_use]
+    pub fn room(&self, channel: ChannelId) -> u64 {
+        match self.reserve.admit_payload() {
+            Ok(()) => self.index.lock().room(channel, self.channel_limit, self.limit),
+            Err(_) => 0,
         }
-        let cost = body.as_ref().map_or(0, Bytes::len) + 256;
-        let key = payload.idempotency_key.zip(digest.map(|digest| digest.finalize().into()));
-        let row = Row {
-            channel,
-            feed,
-            receipt,
-            key,
-            content_type: payload.content_type,
-            encoding: payload.encoding,
-            bytes,
-            body,
-        };
+    }
+
+    async fn land(
+        &self,
+        channel: ChannelId,
+        payloads: Vec<NewPayload>,
+        is_strict: bool,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Vec<Landed>> {
+        self.reserve.admit_payload()?;
+        let mut reservation = Reservation::new(&self.index, channel, self.channel_limit, self.limit);
+        let (mut rows, mut spools, mut cost) = (Vec::with_capacity(payloads.len()), Vec::new(), 0);
+        for payload in payloads {
+            let receipt = ReceiptId::new();
+            let mut digest = payload.idempotency_key.as_ref().map(|_| Sha256::new());
+            let (max_bytes, body) = (payload.max_bytes, payload.body);
+            let (body, mut spool, bytes) =
+                self.receive((channel, receipt), max_bytes, body, &mut reservation, &mut digest).await?;
+            if let Some(spool) = &mut spool {
+                spool.sync().await?;
+                headgate_types::reach(headgate_types::Failpoint::PayloadFileSynced);
+            }
+            cost += body.as_ref().map_or(0, Bytes::len) + 256;
+            spools.push(spool);
+            rows.push(Row {
+                channel,
+                feed: payload.feed,
+                receipt,
+                key: payload.idempotency_key.zip(digest.map(|digest| digest.finalize().into())),
+                content_type: payload.content_type,
+                encoding: payload.encoding,
+                bytes,
+                body,
+            });
+        }
         let (reply, answer) = oneshot::channel();
-        self.committer.queue.push(channel.uuid().as_u128(), cost, Job::Append { row, reply })?;
-        // From here on the row may become durable even if this caller goes away, so the file must
+        let append = Append { channel, rows, is_strict, checkpoint };
+        self.committer.queue.push(channel.uuid().as_u128(), cost.max(256), Job::Append { append, reply })?;
+        // From here on the rows may become durable even if this caller goes away, so their files must
         // outlive it: a file without a row is removed at the next start, a row needs its file.
-        let mut spool = Unsettled(spool);
+        let mut spools: Vec<Unsettled> = spools.into_iter().map(Unsettled).collect();
         let landed = answer.await.unwrap_or(Err(LakeError::Closed));
-        spool.settle(&landed);
+        for (index, spool) in spools.iter_mut().enumerate() {
+            spool.settle(landed.as_ref().map(|landed| &landed[index]));
+        }
         landed
     }
 
@@ -292,12 +337,16 @@ impl Landing {
 struct Unsettled(Option<Spool>);
 
 impl Unsettled {
-    fn settle(&mut self, landed: &Result<Landed>) {
+    fn settle(&mut self, landed: std::result::Result<&Landed, &LakeError>) {
         let has_no_row = match landed {
             Ok(landed) => landed.duplicate,
-            Err(error) => {
-                matches!(error, LakeError::IdempotencyKeyReused | LakeError::NotWritten(_) | LakeError::NoRoom)
-            }
+            Err(error) => matches!(
+                error,
+                LakeError::IdempotencyKeyReused
+                    | LakeError::CheckpointMoved
+                    | LakeError::NotWritten(_)
+                    | LakeError::NoRoom
+            ),
         };
         if has_no_row {
             self.0 = None;

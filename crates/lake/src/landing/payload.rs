@@ -68,6 +68,17 @@ pub struct Landed {
     pub duplicate: bool,
 }
 
+/// How far a source has been read, kept with what was landed of it: the two become durable together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The part of the source.
+    pub partition: String,
+    /// What was known before; when it is something else by now, nothing is landed.
+    pub before: Option<String>,
+    /// What is known then.
+    pub value: String,
+}
+
 /// A landed payload.
 #[derive(Debug, Clone)]
 pub struct Payload {

@@ -37,6 +37,12 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
     bytes INTEGER NOT NULL,
     UNIQUE (channel, feed, key)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoints (
+    channel BLOB NOT NULL,
+    part TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (channel, part)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), next INTEGER NOT NULL) STRICT;
 INSERT OR IGNORE INTO counter (id, next) VALUES (1, 1);
 ";
@@ -167,6 +173,39 @@ pub(super) fn delete(tx: &Transaction<'_>, sequence: u64) -> rusqlite::Result<()
 pub(super) fn delete_keys(tx: &Transaction<'_>, channel: ChannelId) -> rusqlite::Result<()> {
     tx.execute("DELETE FROM idempotency_keys WHERE channel = ?1", [channel.uuid()])?;
     Ok(())
+}
+
+/// How far a partition of a source has been landed.
+pub(super) fn checkpoint(tx: &Transaction<'_>, channel: ChannelId, part: &str) -> rusqlite::Result<Option<String>> {
+    tx.prepare_cached("SELECT value FROM checkpoints WHERE channel = ?1 AND part = ?2")?
+        .query_row(params![channel.uuid(), part], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn set_checkpoint(
+    tx: &Transaction<'_>,
+    channel: ChannelId,
+    part: &str,
+    value: &str,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO checkpoints (channel, part, value) VALUES (?1, ?2, ?3)
+         ON CONFLICT (channel, part) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![channel.uuid(), part, value])?;
+    Ok(())
+}
+
+pub(super) fn delete_checkpoints(tx: &Transaction<'_>, channel: ChannelId) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM checkpoints WHERE channel = ?1", [channel.uuid()])?;
+    Ok(())
+}
+
+/// How far every partition of a channel's source has been landed.
+pub(super) fn checkpoints(connection: &Connection, channel: ChannelId) -> Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare_cached("SELECT part, value FROM checkpoints WHERE channel = ?1")?;
+    let rows = statement.query_map([channel.uuid()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// A payload; `file` says where its bytes are when they are not in the row.

@@ -228,3 +228,42 @@ async fn a_restored_landing_zone_gives_no_place_out_again_that_a_feed_has_passed
     let landed = lake.landing().append(payload(channel, feed, vec![1])).await.unwrap();
     assert_eq!(landed.sequence, 501);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_and_checkpoint_land_together_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    let moved = |before: Option<&str>, value: &str| {
+        Some(Checkpoint { partition: "p".to_owned(), before: before.map(str::to_owned), value: value.to_owned() })
+    };
+    let keyed =
+        |key: &str, body: Vec<u8>| NewPayload { idempotency_key: Some(key.to_owned()), ..payload(channel, feed, body) };
+    {
+        let lake = lake(directory.path()).await;
+        let landing = lake.landing();
+        let both = vec![keyed("a", vec![1; 10]), keyed("b", vec![2; 2 << 20])];
+        let landed = landing.append_all(channel, both, moved(None, "1")).await.unwrap();
+        assert!(landed[0].sequence < landed[1].sequence);
+        // Whoever stands elsewhere lands nothing, its large file neither.
+        let other = vec![payload(channel, feed, vec![3; 2 << 20])];
+        let refused = landing.append_all(channel, other, moved(None, "2")).await.unwrap_err();
+        assert_eq!(refused.code(), "checkpoint_moved");
+        // A name of the source's means one thing, whatever came under it; the rest is new.
+        let again = vec![keyed("a", vec![9; 5]), keyed("c", vec![4; 10]), keyed("c", vec![4; 10])];
+        let landed = landing.append_all(channel, again, moved(Some("1"), "2")).await.unwrap();
+        assert_eq!(landed.iter().map(|one| one.duplicate).collect::<Vec<_>>(), [true, false, true]);
+        let too_large = vec![payload(channel, feed, vec![0; 9]), NewPayload { max_bytes: 1, ..keyed("d", vec![0; 9]) }];
+        assert!(landing.append_all(channel, too_large, moved(Some("2"), "3")).await.is_err());
+        assert_eq!(landing.append_all(channel, Vec::new(), moved(Some("2"), "end")).await.unwrap(), []);
+    }
+    let lake = lake(directory.path()).await;
+    let landing = lake.landing();
+    assert_eq!(landing.checkpoints(channel).await.unwrap(), [("p".to_owned(), "end".to_owned())]);
+    assert_eq!(landing.checkpoints(ChannelId::new()).await.unwrap(), []);
+    let bodies: Vec<_> = landing.read(channel, feed, 0, u64::MAX).await.unwrap().iter().map(bytes_of).collect();
+    assert_eq!(bodies, [vec![1; 10], vec![2; 2 << 20], vec![4; 10]]);
+    assert_eq!(std::fs::read_dir(directory.path().join("landing").join(channel.to_string())).unwrap().count(), 1);
+    assert!(landing.room(channel) > 1 << 30);
+    landing.remove(channel).await.unwrap();
+    assert_eq!(landing.checkpoints(channel).await.unwrap(), []);
+}

@@ -34,6 +34,8 @@ struct SizeDocument {
 #[serde(deny_unknown_fields)]
 struct ProfileDocument {
     title: String,
+    #[serde(default)]
+    cloud_only: bool,
     meters: Vec<String>,
     sizes: IndexMap<String, OfferDocument>,
 }
@@ -98,7 +100,8 @@ pub(super) fn read(yaml: &str) -> Result<Profiles, String> {
         for (key, profile) in offered {
             let at = format!("data_{direction}/{key}");
             let sizes = offers(&sizes, profile.sizes).map_err(|detail| format!("{at}: {detail}"))?;
-            profiles.push(ChannelProfile { direction, key, title: profile.title, meters: profile.meters, sizes });
+            let (title, meters, cloud_only) = (profile.title, profile.meters, profile.cloud_only);
+            profiles.push(ChannelProfile { direction, key, title, cloud_only, meters, sizes });
         }
     }
     Ok(Profiles { revision: document.revision, sizes, profiles })

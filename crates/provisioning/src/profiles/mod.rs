@@ -46,6 +46,9 @@ pub struct ChannelProfile {
     pub key: String,
     /// For a person choosing.
     pub title: String,
+    /// Whether only a cloud can hold channels of this profile: it is not offered where none does.
+    #[serde(skip)]
+    pub cloud_only: bool,
     /// The meters that a channel of this profile is charged by; prices are in the rate card, by
     /// meter, profile and size.
     pub meters: Vec<String>,
@@ -151,6 +154,13 @@ impl Profiles {
     /// [`ProfilesError::Invalid`] names the profile, size and limit at fault.
     pub fn parse(yaml: &str) -> Result<Self, ProfilesError> {
         document::read(yaml).map_err(ProfilesError::Invalid)
+    }
+
+    /// Without what only a cloud can hold, unless it is among the profiles that one holds here.
+    #[must_use]
+    pub fn held_by_a_cloud(mut self, held: &[String]) -> Self {
+        self.profiles.retain(|profile| !profile.cloud_only || held.contains(&profile.key));
+        self
     }
 
     /// The channel profile `key` in a direction, by its exact key: aliases of technologies are in

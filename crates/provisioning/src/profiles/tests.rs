@@ -6,7 +6,17 @@ fn every_profile_of_this_release_is_offered_in_every_size() {
     let offered: Vec<_> = profiles.profiles.iter().map(|p| (p.direction.as_str(), p.key.as_str())).collect();
     assert_eq!(
         offered,
-        [("in", "http"), ("out", "api"), ("out", "file"), ("out", "queue"), ("out", "stream"), ("out", "webhook")]
+        [
+            ("in", "http"),
+            ("in", "file"),
+            ("in", "queue"),
+            ("in", "stream"),
+            ("out", "api"),
+            ("out", "file"),
+            ("out", "queue"),
+            ("out", "stream"),
+            ("out", "webhook"),
+        ]
     );
     for profile in &profiles.profiles {
         let sizes: Vec<_> = profile.sizes.iter().map(|offer| offer.size.as_str()).collect();
@@ -25,7 +35,7 @@ fn a_larger_size_never_allows_less() {
             assert!(small.retention_bytes < large.retention_bytes, "{}", profile.key);
             assert!(small.retention_seconds <= large.retention_seconds, "{}", profile.key);
             assert!(small.memory_bytes < large.memory_bytes, "{}", profile.key);
-            assert!(small.payload_bytes < large.payload_bytes, "{}", profile.key);
+            assert!(small.payload_bytes <= large.payload_bytes, "{}", profile.key);
         }
     }
 }
@@ -46,8 +56,21 @@ fn sizes_are_found_by_key_and_alias_in_any_case() {
 fn a_profile_is_offered_in_its_direction_only() {
     let profiles = Profiles::embedded().unwrap();
     assert_eq!(profiles.offer(Direction::In, "http", "S").unwrap().limits.payload_bytes, 16 << 20);
-    let error = profiles.profile(Direction::In, "api").unwrap_err();
-    assert_eq!(error.to_string(), "there is no channel profile \"api\" for data-in; there are http");
+    let error = profiles.held_by_a_cloud(&[]).profile(Direction::In, "api").unwrap_err().to_string();
+    assert_eq!(error, "there is no channel profile \"api\" for data-in; there are http");
+}
+
+#[test]
+fn what_only_a_cloud_can_hold_is_offered_where_one_does() {
+    let held = |profiles: &[&str]| {
+        let held: Vec<_> = profiles.iter().map(|profile| (*profile).to_owned()).collect();
+        let profiles = Profiles::embedded().unwrap().held_by_a_cloud(&held).profiles;
+        let into = profiles.iter().filter(|profile| profile.direction == Direction::In);
+        (into.map(|profile| profile.key.clone()).collect::<Vec<_>>(), profiles.len())
+    };
+    // What is handed out, Headgate can serve by itself.
+    assert_eq!(held(&[]), (vec!["http".to_owned()], 6));
+    assert_eq!(held(&["stream", "file"]), (["http", "file", "stream"].map(str::to_owned).to_vec(), 8));
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Technology for File {
                 "Parquet, CSV or NDJSON files of your own, rolled by size or age, with a manifest and resumable \
                           downloads."
                     .to_owned(),
-            directions: vec![Direction::Out],
+            directions: vec![Direction::In, Direction::Out],
             settings: settings::schema(),
             issues_key: true,
             issues_signing_secret: false,

@@ -41,7 +41,7 @@ impl Technology for Queue {
                           works on them, again when nobody acknowledged them, in order per key, dead letters after a \
                           number of receivings. Nothing is dropped: a full queue waits to be emptied."
                 .to_owned(),
-            directions: vec![Direction::Out],
+            directions: vec![Direction::In, Direction::Out],
             settings: settings::schema(),
             issues_key: true,
             issues_signing_secret: false,

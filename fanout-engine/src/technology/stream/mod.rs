@@ -40,7 +40,7 @@ impl Technology for Stream {
             description: "Records as they come, over server-sent events, WebSocket or long poll; resumable by \
                           position for as long as the size retains them."
                 .to_owned(),
-            directions: vec![Direction::Out],
+            directions: vec![Direction::In, Direction::Out],
             settings: json!({"type": "object", "additionalProperties": false, "properties": {}}),
             issues_key: true,
             issues_signing_secret: false,
