@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use headgate_types::channel::Direction;
+use headgate_types::channel::{Binding, Direction};
 use headgate_types::model::InputModel;
 use headgate_types::schema::{DataType, Schema};
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,29 @@ pub(crate) struct Values<'a> {
     pub name: &'a str,
     /// A record that fits the first feed, as JSON.
     pub record: &'a str,
+    /// The channel's resource, where a cloud holds it.
+    pub cloud: Option<CloudValues<'a>>,
+}
+
+/// What stands for a resource that a cloud holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CloudValues<'a> {
+    /// `s3`, `sqs` or `kinesis`: its snippets are by this in place of the profile.
+    pub scheme: &'a str,
+    /// Its name.
+    pub resource: &'a str,
+    /// The region it is in.
+    pub region: &'a str,
+}
+
+impl<'a> CloudValues<'a> {
+    /// Of a binding; None where Headgate serves the channel itself.
+    pub(crate) fn of(binding: &'a Binding) -> Option<Self> {
+        let cloud = binding.cloud.as_ref()?;
+        let (scheme, place) = binding.url.split_once("://")?;
+        let resource = place.rsplit('/').next().unwrap_or(place);
+        Some(Self { scheme, resource, region: &cloud.region })
+    }
 }
 
 /// Snippets by direction and channel profile.
@@ -61,13 +84,18 @@ impl Snippets {
             Direction::In => &self.data_in,
             Direction::Out => &self.data_out,
         };
+        let cloud = values.cloud;
         let fill = |text: &str| {
+            let text = match cloud {
+                Some(cloud) => text.replace("{resource}", cloud.resource).replace("{region}", cloud.region),
+                None => text.to_owned(),
+            };
             text.replace("{data_url}", values.data_url)
                 .replace("{channel}", values.channel)
                 .replace("{name}", values.name)
                 .replace("{record}", values.record)
         };
-        let snippets = by_profile.get(profile).into_iter().flatten();
+        let snippets = by_profile.get(cloud.map_or(profile, |cloud| cloud.scheme)).into_iter().flatten();
         snippets.map(|snippet| Snippet { code: fill(&snippet.code), ..snippet.clone() }).collect()
     }
 }
@@ -130,12 +158,15 @@ mod tests {
     #[test]
     fn the_snippets_of_the_binary_are_readable_and_filled_in() {
         let snippets: Snippets = serde_yaml_ng::from_str(EMBEDDED).unwrap();
-        let values = Values { data_url: "http://127.0.0.1:7171", channel: "ch_1", name: "weather", record: "{}" };
+        let here =
+            Values { data_url: "http://127.0.0.1:7171", channel: "ch_1", name: "weather", record: "{}", cloud: None };
         for (direction, profiles) in [(Direction::In, &snippets.data_in), (Direction::Out, &snippets.data_out)] {
             assert!(!profiles.is_empty());
             for profile in profiles.keys() {
-                for snippet in snippets.of(direction, profile, values) {
-                    for placeholder in ["{data_url}", "{channel}", "{name}", "{record}"] {
+                let cloud = CloudValues { scheme: profile, resource: "records", region: "eu-west-1" };
+                let cloud = ["s3", "sqs", "kinesis"].contains(&profile.as_str()).then_some(cloud);
+                for snippet in snippets.of(direction, profile, Values { cloud, ..here }) {
+                    for placeholder in ["{data_url}", "{channel}", "{name}", "{record}", "{resource}", "{region}"] {
                         assert!(!snippet.code.contains(placeholder), "{profile}: {placeholder}");
                     }
                 }

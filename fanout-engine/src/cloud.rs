@@ -46,6 +46,13 @@ impl Cloud {
         Self(Arc::new(Inner { settings, platform: OnceCell::new() }))
     }
 
+    /// Over a configuration that a test has made.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(platform: SdkConfig) -> Self {
+        Self(Arc::new(Inner { settings: CloudSettings::default(), platform: OnceCell::new_with(Some(platform)) }))
+    }
+
     /// A session of the platform with one channel's resource. It takes up the channel's role when it is
     /// used first, and again before that ends.
     pub async fn session(&self, channel: ChannelId, cloud: &CloudBinding) -> SdkConfig {
