@@ -36,29 +36,31 @@ pub(crate) struct Values<'a> {
     pub name: &'a str,
     /// A record that fits the first feed, as JSON.
     pub record: &'a str,
-    /// Where a cloud holds the channel.
-    pub resource: Resource<'a>,
+    /// The channel's resource, where a cloud holds it.
+    pub cloud: Option<CloudValues<'a>>,
 }
 
-/// What a cloud calls the resource that holds a channel; empty where none does.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Resource<'a> {
-    /// Its region.
-    pub region: &'a str,
+/// What stands for a resource that a cloud holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CloudValues<'a> {
+    /// `s3`, `sqs` or `kinesis`: its snippets are by this in place of the profile.
+    pub scheme: &'a str,
+    /// Its name.
+    pub resource: &'a str,
     /// Whose it is, where its address says so.
     pub account: &'a str,
-    /// Its name: a bucket, a queue, a stream.
-    pub name: &'a str,
+    /// The region it is in.
+    pub region: &'a str,
 }
 
-impl<'a> Resource<'a> {
-    /// What a binding names.
-    pub(crate) fn of(binding: &'a Binding) -> Self {
-        let Some(cloud) = &binding.cloud else { return Self::default() };
-        let path = binding.url.split_once("://").map_or("", |(_, path)| path);
-        let mut parts = path.rsplit('/');
-        let (name, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        Self { region: &cloud.region, account, name }
+impl<'a> CloudValues<'a> {
+    /// Of a binding; None where Headgate serves the channel itself.
+    pub(crate) fn of(binding: &'a Binding) -> Option<Self> {
+        let cloud = binding.cloud.as_ref()?;
+        let (scheme, place) = binding.url.split_once("://")?;
+        let mut parts = place.rsplit('/');
+        let (resource, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        Some(Self { scheme, resource, account, region: &cloud.region })
     }
 }
 
@@ -86,16 +88,21 @@ impl Snippets {
             Direction::In => &self.data_in,
             Direction::Out => &self.data_out,
         };
+        let cloud = values.cloud;
         let fill = |text: &str| {
+            let text = match cloud {
+                Some(cloud) => text
+                    .replace("{resource}", cloud.resource)
+                    .replace("{account}", cloud.account)
+                    .replace("{region}", cloud.region),
+                None => text.to_owned(),
+            };
             text.replace("{data_url}", values.data_url)
                 .replace("{channel}", values.channel)
                 .replace("{name}", values.name)
                 .replace("{record}", values.record)
-                .replace("{region}", values.resource.region)
-                .replace("{account}", values.resource.account)
-                .replace("{resource}", values.resource.name)
         };
-        let snippets = by_profile.get(profile).into_iter().flatten();
+        let snippets = by_profile.get(cloud.map_or(profile, |cloud| cloud.scheme)).into_iter().flatten();
         snippets.map(|snippet| Snippet { code: fill(&snippet.code), ..snippet.clone() }).collect()
     }
 }
@@ -158,13 +165,14 @@ mod tests {
     #[test]
     fn the_snippets_of_the_binary_are_readable_and_filled_in() {
         let snippets: Snippets = serde_yaml_ng::from_str(EMBEDDED).unwrap();
-        let resource = Resource { region: "eu-west-1", account: "1", name: "q" };
-        let data_url = "http://127.0.0.1:7171";
-        let values = Values { data_url, channel: "ch_1", name: "weather", record: "{}", resource };
+        let here =
+            Values { data_url: "http://127.0.0.1:7171", channel: "ch_1", name: "weather", record: "{}", cloud: None };
         for (direction, profiles) in [(Direction::In, &snippets.data_in), (Direction::Out, &snippets.data_out)] {
             assert!(!profiles.is_empty());
             for profile in profiles.keys() {
-                for snippet in snippets.of(direction, profile, values) {
+                let cloud = CloudValues { scheme: profile, resource: "records", account: "1", region: "eu-west-1" };
+                let cloud = ["s3", "sqs", "kinesis"].contains(&profile.as_str()).then_some(cloud);
+                for snippet in snippets.of(direction, profile, Values { cloud, ..here }) {
                     for placeholder in
                         ["{data_url}", "{channel}", "{name}", "{record}", "{region}", "{account}", "{resource}"]
                     {

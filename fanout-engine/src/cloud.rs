@@ -46,7 +46,7 @@ impl Cloud {
         Self(Arc::new(Inner { settings, platform: OnceCell::new() }))
     }
 
-    /// Whose platform is this one.
+    /// Over a configuration that a test has made.
     #[cfg(test)]
     pub(crate) fn of(platform: SdkConfig) -> Self {
         Self(Arc::new(Inner { settings: CloudSettings::default(), platform: OnceCell::new_with(Some(platform)) }))

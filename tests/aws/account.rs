@@ -117,6 +117,12 @@ impl Account {
         people
     }
 
+    /// A session of the platform's own role (`id`, `secret`, `token`), once rights are enforced.
+    pub async fn platform(&self) -> Value {
+        let job = json!({"as": {"id": self.key.0, "secret": self.key.1}});
+        serde_json::from_slice(&self.python(&["--platform"], &job).await).unwrap()
+    }
+
     /// What a client does with boto3: each job is a call with the credentials it names, and comes to
     /// `ok`, `refused` or another code (`tests/aws/client.py`).
     pub async fn client(&self, jobs: &[Value]) -> Vec<String> {

@@ -2,11 +2,16 @@
 
     python client.py URL            reads jobs as JSON and writes what came of each
     python client.py URL --people   makes whoever asks in the tests, before rights are enforced
+    python client.py URL --platform has the platform's own role do what the driver needs, as {"as"}, and
+                                    writes a session of it
+    python client.py URL --read     reads one channel's resource to its end, as {"as", and one of
+                                    "bucket", "queue", "stream"}, and writes what was in it
 
 A job is {"as": {"id", "secret", "roles": [{"arn", "external_id"}]}, "service", "call", "with"}: the
 roles are taken up one after the other. It comes to "ok", to "refused", or to another error's code.
 """
 
+import hashlib
 import json
 import sys
 
@@ -26,19 +31,79 @@ def client(url, service, key="AKIATEST", secret="secret", token=None):
     )
 
 
+def credentials_of(url, who):
+    credentials = (who["id"], who["secret"])
+    for role in who.get("roles", []):
+        named = {"ExternalId": role["external_id"]} if "external_id" in role else {}
+        taken = client(url, "sts", *credentials).assume_role(RoleArn=role["arn"], RoleSessionName="test", **named)
+        session = taken["Credentials"]
+        credentials = (session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
+    return credentials
+
+
 def outcome(url, job):
-    credentials = (job["as"]["id"], job["as"]["secret"])
     try:
-        for role in job["as"].get("roles", []):
-            named = {"ExternalId": role["external_id"]} if "external_id" in role else {}
-            taken = client(url, "sts", *credentials).assume_role(RoleArn=role["arn"], RoleSessionName="test", **named)
-            session = taken["Credentials"]
-            credentials = (session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
+        credentials = credentials_of(url, job["as"])
         getattr(client(url, job["service"], *credentials), job["call"])(**job["with"])
     except ClientError as error:
         code = error.response["Error"]["Code"]
         return "refused" if code in ("AccessDenied", "AccessDeniedException") else code
     return "ok"
+
+
+def platform(url, job):
+    """A session of the platform's role, which makes stacks besides taking up the roles of channels."""
+    credentials = credentials_of(url, job["as"])
+    client(url, "iam", *credentials).put_role_policy(
+        RoleName="headgate-platform", PolicyName="operate", PolicyDocument=document(ANYTHING)
+    )
+    role = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"
+    taken = client(url, "sts", *credentials).assume_role(RoleArn=role, RoleSessionName="headgate")["Credentials"]
+    return {"id": taken["AccessKeyId"], "secret": taken["SecretAccessKey"], "token": taken["SessionToken"]}
+
+
+def read(url, job):
+    """What is in a bucket (manifest, listed keys, content of what the manifest names), a queue (messages,
+    which are removed) or a stream (records by shard)."""
+    credentials = credentials_of(url, job["as"])
+    if "bucket" in job:
+        s3 = client(url, "s3", *credentials)
+        content = lambda key: s3.get_object(Bucket=job["bucket"], Key=key)["Body"].read()
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=job["bucket"], Prefix="files/")
+        keys = [one["Key"] for page in pages for one in page.get("Contents", [])]
+        manifest = json.loads(content("manifest.json"))
+        files = []
+        for file in manifest["files"]:
+            found = content(f"files/{file['name']}")
+            assert (len(found), hashlib.sha256(found).hexdigest()) == (file["bytes"], file["sha256"]), file
+            files.append(found.decode())
+        return {"manifest": manifest["files"], "keys": keys, "files": files}
+    if "queue" in job:
+        sqs = client(url, "sqs", *credentials)
+        found = []
+        while True:
+            taken = sqs.receive_message(
+                QueueUrl=job["queue"], MaxNumberOfMessages=10, WaitTimeSeconds=0, AttributeNames=["All"]
+            ).get("Messages", [])
+            for message in taken:
+                found.append({"body": message["Body"], "group": message["Attributes"].get("MessageGroupId")})
+                sqs.delete_message(QueueUrl=job["queue"], ReceiptHandle=message["ReceiptHandle"])
+            if not taken:
+                return found
+    kinesis = client(url, "kinesis", *credentials)
+    found = []
+    for shard in kinesis.list_shards(StreamName=job["stream"])["Shards"]:
+        place = kinesis.get_shard_iterator(
+            StreamName=job["stream"], ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while place:
+            page = kinesis.get_records(ShardIterator=place, Limit=1000)
+            found += [
+                {"shard": shard["ShardId"], "key": one["PartitionKey"], "body": one["Data"].decode()}
+                for one in page["Records"]
+            ]
+            place = page["NextShardIterator"] if page["Records"] else None
+    return found
 
 
 def document(*statements):
@@ -84,5 +149,9 @@ def user(iam, name):
 if __name__ == "__main__":
     if sys.argv[2:] == ["--people"]:
         print(json.dumps(people(sys.argv[1])))
+    elif sys.argv[2:] == ["--platform"]:
+        print(json.dumps(platform(sys.argv[1], json.load(sys.stdin))))
+    elif sys.argv[2:] == ["--read"]:
+        print(json.dumps(read(sys.argv[1], json.load(sys.stdin))))
     else:
         print(json.dumps([outcome(sys.argv[1], job) for job in json.load(sys.stdin)]))

@@ -197,7 +197,7 @@ def test_no_policy_names_anything_but_the_channels_own(name):
             for arn in listed(statement["Resource"]):
                 service, rest = arn.split(":")[2], arn.split(":", 5)[5]
                 assert service in ("s3", "sqs", "kinesis"), arn
-                assert re.fullmatch(rf"(stream/)?{own}(-[a-z0-9.-]+)?(/\*)?", rest), arn
+                assert re.fullmatch(rf"(stream/)?{own}(-[a-z0-9.-]+)?(/([a-z.]+/)?\*)?", rest), arn
             if statement["Effect"] == "Allow":
                 assert all("*" not in action for action in listed(statement["Action"]))
                 if "Principal" in statement:

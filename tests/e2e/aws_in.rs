@@ -178,7 +178,7 @@ impl World {
         let code = snippets["items"][0]["code"].as_str().unwrap().to_owned();
         let mut python = tokio::process::Command::new(std::env::var("HEADGATE_TEST_PYTHON").unwrap());
         python.args(["-c", &code]).env("AWS_ENDPOINT_URL", &self.account.url).env("AWS_EC2_METADATA_DISABLED", "true");
-        for (name, part) in [("HEADGATE_KEY_ID", "id"), ("HEADGATE_KEY", "secret")] {
+        for (name, part) in [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")] {
             python.env(name, inlet.client[part].as_str().unwrap());
         }
         let output = python.output().await.unwrap();

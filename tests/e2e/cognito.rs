@@ -13,7 +13,7 @@ use headgate_types::failpoint::VARIABLE;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::aws::Account;
+use crate::aws_account::Account;
 use crate::harness::client::Answer;
 use crate::harness::{ApiClient, Database, Options, Platform, eventually};
 
@@ -80,9 +80,8 @@ impl<'a> Pool<'a> {
 
     /// `(name, app client)` of those that Headgate made.
     async fn app_clients(&self) -> Vec<String> {
-        let left = self.account.ask("left").await;
-        let names = left["app_clients"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
-        names.filter(|name| name != CONSOLE).collect()
+        let left = self.account.left().await.remove("app_clients").unwrap_or_default();
+        left.into_iter().filter(|name| name != CONSOLE).collect()
     }
 }
 
@@ -102,10 +101,40 @@ async fn ask(account: &Account, action: &str, body: &Value) -> Value {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 
-async fn fault(account: &Account, fault: Value) {
-    let url = format!("{}/_shim/faults", account.url);
-    let answer = reqwest::Client::new().post(url).body(fault.to_string()).send().await.unwrap();
-    assert!(answer.status().is_success(), "{fault}");
+/// The variables by which a program finds the account with the key of a user that may use one user pool as
+/// docs/issuers.md says, and nothing else. From now on every request is held against what its caller may.
+async fn limited(account: &mut Account, pool: &str) -> Vec<(String, String)> {
+    let actions = ["DescribeResourceServer", "CreateResourceServer", "UpdateResourceServer"].into_iter();
+    let actions = actions.chain(["CreateUserPoolClient", "DeleteUserPoolClient", "ListUserPoolClients"]);
+    let actions: Vec<_> = actions.map(|action| format!("cognito-idp:{action}")).collect();
+    let resource = format!("arn:aws:cognito-idp:{REGION}:123456789012:userpool/{pool}");
+    let statement = json!({"Effect": "Allow", "Action": actions, "Resource": resource});
+    let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    let iam = async |form: &[(&str, &str)]| {
+        let scope = format!("Credential=AKIATEST/20260101/{REGION}/iam/aws4_request");
+        let request = reqwest::Client::new().post(&account.url).form(form);
+        let request = request.header("authorization", format!("AWS4-HMAC-SHA256 {scope}, Signature=0"));
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{form:?}: {}", answer.status());
+        answer.text().await.unwrap()
+    };
+    let user = ("UserName", "headgate");
+    iam(&[("Action", "CreateUser"), user]).await;
+    let named = ("PolicyName", "pool");
+    iam(&[("Action", "PutUserPolicy"), user, named, ("PolicyDocument", &policy)]).await;
+    let key = iam(&[("Action", "CreateAccessKey"), user]).await;
+    let told = |name: &str| {
+        let rest = key.split(&format!("<{name}>")).nth(1).unwrap();
+        rest.split('<').next().unwrap().to_owned()
+    };
+    let (id, secret) = (told("AccessKeyId"), told("SecretAccessKey"));
+    account.enforce().await;
+    let own = account.environment().into_iter().map(|(name, value)| match name.as_str() {
+        "AWS_ACCESS_KEY_ID" => (name, id.clone()),
+        "AWS_SECRET_ACCESS_KEY" => (name, secret.clone()),
+        _ => (name, value),
+    });
+    own.collect()
 }
 
 /// A platform with this file of issuers.
@@ -148,7 +177,7 @@ fn login(client: &Value) -> &str {
 const ALL: &str = "headgate/catalog.read headgate/channels.read headgate/orders.write";
 
 async fn a_pool_is_used(database: Database) {
-    let Some(account) = Account::start() else { return };
+    let Some(account) = Account::start().await else { return };
     let (pool, other) = (Pool::start(&account).await, Pool::start(&account).await);
     let platform = platform(&pool.entry(), account.environment(), database).await;
     let admin = platform.admin().await.unwrap();
@@ -264,7 +293,7 @@ async fn machines_and_people_of_a_user_pool_act_for_their_tenant_and_no_other_on
 
 #[tokio::test]
 async fn a_pool_that_throttles_breaks_off_or_refuses_leaves_no_app_client_behind() {
-    let Some(account) = Account::start() else { return };
+    let Some(account) = Account::start().await else { return };
     let pool = Pool::start(&account).await;
     let entry = pool.entry().replace("sweep_seconds = 1", "sweep_seconds = 2");
     let platform = platform(&entry, account.environment(), Database::Sqlite).await;
@@ -281,25 +310,21 @@ async fn a_pool_that_throttles_breaks_off_or_refuses_leaves_no_app_client_behind
     // What passes costs time only, and makes one app client.
     for effect in ["throttle", "lose_request", "lose_answer"] {
         let before = pool.app_clients().await.len();
-        fault(&account, times(at("CreateUserPoolClient", effect), 2)).await;
+        account.fault(times(at("CreateUserPoolClient", effect), 2)).await;
         assert_eq!(create().await.status, 201, "{effect}");
         assert_eq!(pool.app_clients().await.len(), before + 1, "{effect}");
     }
     let before = pool.app_clients().await.len();
     let listed = admin.get(&clients).await.unwrap();
-    let control = async |method: Method| {
-        let url = format!("{}/_shim/faults", account.url);
-        reqwest::Client::new().request(method, url).send().await.unwrap();
-    };
     // What lasts is told, and leaves nothing: neither a client nor an app client.
     for effect in ["throttle", "lose_request", "lose_answer"] {
-        fault(&account, at("CreateUserPoolClient", effect)).await;
+        account.fault(at("CreateUserPoolClient", effect)).await;
         let failed = create().await;
         assert_eq!((failed.status.as_u16(), &failed.body["code"]), (503, &json!("pool_unavailable")), "{effect}");
         assert_eq!(pool.app_clients().await.len(), before, "{effect}");
-        control(Method::DELETE).await;
+        account.no_faults().await;
     }
-    fault(&account, {
+    account.fault({
         let mut refusal = at("CreateUserPoolClient", "refuse");
         refusal["code"] = json!("LimitExceededException");
         refusal["message"] = json!("too many app clients");
@@ -309,20 +334,20 @@ async fn a_pool_that_throttles_breaks_off_or_refuses_leaves_no_app_client_behind
     let failed = create().await;
     assert_eq!((failed.status.as_u16(), &failed.body["code"]), (503, &json!("pool_refused")));
     assert!(failed.body["detail"].as_str().unwrap().contains("too many app clients"), "{}", failed.body);
-    control(Method::DELETE).await;
+    account.no_faults().await;
     assert_eq!(admin.get(&clients).await.unwrap(), listed, "nothing was written down");
 
     // The answer is lost, and so is the way to clear up after it: the sweep finds what is left.
-    fault(&account, at("CreateUserPoolClient", "lose_answer")).await;
-    fault(&account, at("DeleteUserPoolClient", "throttle")).await;
+    account.fault(at("CreateUserPoolClient", "lose_answer")).await;
+    account.fault(at("DeleteUserPoolClient", "throttle")).await;
     assert_eq!(create().await.status, 503);
     assert_eq!(pool.app_clients().await.len(), before + 1);
-    control(Method::DELETE).await;
+    account.no_faults().await;
     eventually("the sweep", async || (pool.app_clients().await.len() == before).then_some(())).await;
 
     // Keys that cannot be had: those who are known stay known, the rest are told that it is not their fault.
     let robot = admin.get(&clients).await.unwrap()["items"][0].clone();
-    fault(&account, at("keys", "refuse")).await;
+    account.fault(at("keys", "refuse")).await;
     let token = pool.machine(login(&robot), ALL);
     let answer = with_token(&platform, Method::GET, "/v1/elements", &token).await;
     assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("issuer_unavailable")));
@@ -334,7 +359,7 @@ async fn a_pool_that_throttles_breaks_off_or_refuses_leaves_no_app_client_behind
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_behind_a_new_app_client_leaves_it_to_the_sweep() {
-    let Some(account) = Account::start() else { return };
+    let Some(account) = Account::start().await else { return };
     let pool = Pool::start(&account).await;
     let mut platform = platform(&pool.entry(), account.environment(), Database::Sqlite).await;
     let admin = platform.admin().await.unwrap();
@@ -361,7 +386,7 @@ async fn a_process_that_dies_behind_a_new_app_client_leaves_it_to_the_sweep() {
 
 #[tokio::test]
 async fn no_secret_of_an_app_client_is_kept_or_logged_whatever_is_logged() {
-    let Some(account) = Account::start() else { return };
+    let Some(account) = Account::start().await else { return };
     let pool = Pool::start(&account).await;
     let mut environment = account.environment();
     environment.push(("RUST_LOG".to_owned(), "trace".to_owned()));
@@ -394,7 +419,7 @@ async fn no_secret_of_an_app_client_is_kept_or_logged_whatever_is_logged() {
 
 #[tokio::test]
 async fn a_resource_server_of_before_is_completed() {
-    let Some(account) = Account::start() else { return };
+    let Some(account) = Account::start().await else { return };
     let pool = Pool::start(&account).await;
     let scope = |name: &str| json!({"ScopeName": name, "ScopeDescription": name});
     let server = json!({"UserPoolId": pool.id, "Identifier": "headgate", "Name": "Ours",
@@ -414,16 +439,17 @@ async fn a_resource_server_of_before_is_completed() {
     }
     assert!(!names.contains(&json!("admin")), "a machine of a tenant never runs the platform");
     assert_eq!(server["Name"], "Ours");
-    let asked = account.ask("requests").await;
+    let asked = account.requests().await;
     assert_eq!(asked["cognito-idp:UpdateResourceServer"], 1, "once a process");
 }
 
 #[tokio::test]
 async fn a_pool_is_asked_for_no_more_than_its_operator_allows() {
-    let Some(account) = Account::start() else { return };
-    let pool = Pool::start(&account).await;
+    let Some(mut account) = Account::start().await else { return };
+    let Pool { id, console, .. } = Pool::start(&account).await;
     // With enforcement on, by keys that may do what docs/issuers.md lists.
-    let environment = account.limited(&pool.id).await;
+    let environment = limited(&mut account, &id).await;
+    let pool = Pool { account: &account, id, console };
     let platform = platform(&pool.entry(), environment, Database::Sqlite).await;
     let admin = platform.admin().await.unwrap();
     let tenant = tenant(&admin, "A").await;
@@ -433,9 +459,9 @@ async fn a_pool_is_asked_for_no_more_than_its_operator_allows() {
     let path = format!("/v1/admin/tenants/{tenant}/clients/{}/revoke", robot["id"].as_str().unwrap());
     admin.post(&path, &json!({})).await.unwrap();
     assert!(pool.app_clients().await.is_empty());
-    let asked = account.ask("requests").await;
+    let asked = account.requests().await;
     for action in ["DescribeResourceServer", "CreateResourceServer", "CreateUserPoolClient", "DeleteUserPoolClient"] {
-        assert!(asked[format!("cognito-idp:{action}")].as_u64().unwrap() >= 1, "{asked}");
+        assert!(asked[&format!("cognito-idp:{action}")] >= 1, "{asked:?}");
     }
 }
 

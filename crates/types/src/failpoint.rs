@@ -72,6 +72,20 @@ failpoints! {
     FileVisible
     /// A file and the cursor are in the list; the manifest does not name it.
     FileListed
+    /// An upload to a bucket is begun; nothing says so.
+    UploadBegun
+    /// The intent to publish an object is durable in its bucket.
+    ObjectIntended
+    /// An object's bytes are in its bucket; it is not visible.
+    ObjectUploaded
+    /// An object is visible; no manifest names it.
+    ObjectVisible
+    /// The manifest names an object; the bucket's cursor stands before it.
+    ObjectListed
+    /// A queue of the cloud has taken messages; no cursor knows.
+    MessagesTaken
+    /// A stream of the cloud has taken records; no cursor knows.
+    RecordsTaken
     /// A block of stream positions is reserved.
     StreamReserved
     /// A stream holds records; no reader has heard.
@@ -106,6 +120,19 @@ failpoints! {
     OrderSaved
     /// An app client is in its pool; no row says so.
     AppClientMade
+}
+
+impl Failpoint {
+    /// Those that only a channel held by a cloud comes to.
+    pub const OF_CLOUD: &'static [Self] = &[
+        Self::UploadBegun,
+        Self::ObjectIntended,
+        Self::ObjectUploaded,
+        Self::ObjectVisible,
+        Self::ObjectListed,
+        Self::MessagesTaken,
+        Self::RecordsTaken,
+    ];
 }
 
 /// Place and hits left; 0 is none.

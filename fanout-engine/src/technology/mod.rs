@@ -4,10 +4,16 @@
 //! limits, quotas, metering and metrics live in `ingest/` and `delivery/`: a sink does one write
 //! and maps its failure to [`SinkError::Retry`] or [`SinkError::Reject`].
 
+mod cloud;
 mod contract;
+#[cfg(test)]
+mod cost;
+mod lanes;
 mod problem;
 mod served;
 mod sqlite;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -8,13 +8,14 @@ then has one `effect` and happens `times` times, without `times` until it is tak
     refuse        the request is refused with `code`
     lose_request  the connection ends before anything was done
     lose_answer   everything is done, then the connection ends
+    some          of a batch the entries with the indices in `entries` fail with `code` (partial.py)
     fail          the resource's operation fails with `message`
     hold          the request or operation waits until the fault is taken back
 """
 
 import threading
 
-FOR_REQUESTS = {"throttle", "refuse", "lose_request", "lose_answer", "hold"}
+FOR_REQUESTS = {"throttle", "refuse", "lose_request", "lose_answer", "hold", "some"}
 FOR_RESOURCES = {"fail", "hold"}
 
 
@@ -31,7 +32,7 @@ class Faults:
         at_resource = "operation" in fault or "resource" in fault
         keys = {"stack", "resource", "operation"} if at_resource else {"service", "action"}
         effects = FOR_RESOURCES if at_resource else FOR_REQUESTS
-        unknown = set(fault) - keys - {"effect", "times", "after", "code", "message"}
+        unknown = set(fault) - keys - {"effect", "times", "after", "code", "message", "entries"}
         if unknown or fault.get("effect") not in effects:
             raise FaultError(f"not a fault: {fault}")
         with self._changed:

@@ -15,6 +15,7 @@ A request with the header x-shim-plaintext counts as one that did not come by TL
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import io
@@ -49,7 +50,7 @@ from moto.s3.models import FakeBucket
 from moto.sqs.models import SQSBackend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from . import access
+from . import access, partial
 from .cloudformation import Api
 from .faults import FaultError, Faults
 from .stacks import Account
@@ -68,6 +69,7 @@ class Application:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._internal = secrets.token_hex(16)
         self._counted = threading.Lock()
+        self._at_once = threading.Lock()
         self._forget()
 
     def _forget(self):
@@ -137,10 +139,30 @@ class Application:
                 return _hang_up(environ, start)
             start(f"{status} {'OK' if status == 200 else 'Error'}", [("Content-Type", kind)])
             return [answer]
-        if effect == "lose_answer":
-            list(self._moto(environ, lambda *_: None))
-            return _hang_up(environ, start)
-        return self._moto(environ, start)
+        # moto looks and then writes, where AWS does both at once: it would replace objects that conditions guard,
+        # and give two records of a shard one sequence number, of which it keeps one.
+        at_once = service == "kinesis" or service == "s3" and {"if-match", "if-none-match"} & set(headers)
+        with self._at_once if at_once else contextlib.nullcontext():
+            if effect == "some":
+                return self._some(fault, action, environ, body, start)
+            if effect == "lose_answer":
+                list(self._moto(environ, lambda *_: None))
+                return _hang_up(environ, start)
+            return self._moto(environ, start)
+
+    def _some(self, fault, action, environ, body, start):
+        """Lets moto take a part of a batch, and answers for all of it."""
+        rest, whole = partial.split(action, body, set(fault["entries"]), fault["code"])
+        answer = {}
+        if rest is not None:
+            inner = json.dumps(rest).encode()
+            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(inner), str(len(inner))
+            said = []
+            answer = json.loads(b"".join(self._moto(environ, lambda status, *_: said.append(status))))
+            if not said[0].startswith("200"):
+                raise AssertionError(f"moto refused the rest of a batch: {answer}")
+        start("200 OK", [("Content-Type", environ.get("CONTENT_TYPE", "application/x-amz-json-1.1"))])
+        return [json.dumps(whole(answer)).encode()]
 
     def _publish(self, environ, start):
         with self._counted:

@@ -14,7 +14,7 @@ use super::view::data_url;
 use crate::http::caller::{Caller, ChannelsRead};
 use crate::http::problem::ApiError;
 use crate::http::query::Path;
-use crate::snippets::{Resource, Snippet, Values, example};
+use crate::snippets::{CloudValues, Snippet, Values, example};
 use crate::state::ApiState;
 
 /// Commands for one channel.
@@ -79,7 +79,7 @@ async fn run(
         // A selection by node or facet may be empty for now.
         name: first.as_deref().unwrap_or("NAME"),
         record: &record,
-        resource: channel.binding.as_ref().map(Resource::of).unwrap_or_default(),
+        cloud: channel.binding.as_ref().and_then(CloudValues::of),
     };
     Ok(Json(SnippetsView { items: state.snippets.of(direction, &channel.profile, values) }))
 }

@@ -1,7 +1,10 @@
 //! Provision and release: the steps that ask the driver.
 
+use headgate_catalog::channels::ChannelSpec;
 use headgate_database::{DbError, Tx};
 use headgate_types::channel::{ConditionStatus, ConditionType};
+use indexmap::IndexMap;
+use serde_json::Value;
 
 use super::{Acted, Outcome, StepFailure};
 use crate::desired;
@@ -10,6 +13,15 @@ use crate::orders::{Leftover, OrderRequest, Phase, PinnedSize};
 use crate::resources::{ResourceState, store};
 use crate::worker::Worker;
 use crate::worker::turn::Turn;
+
+/// Adds what the order's options say about the resource itself; a template without the parameter is not given it.
+fn ordered_options(spec: &ChannelSpec, mut parameters: IndexMap<String, Value>) -> IndexMap<String, Value> {
+    let ChannelSpec::Out(spec) = spec else { return parameters };
+    if spec.output_data_model.options.get("ordered") == Some(&Value::Bool(true)) {
+        parameters.insert("Ordered".to_owned(), Value::Bool(true));
+    }
+    parameters
+}
 
 impl Worker {
     /// The intent is committed before the driver makes anything, so nothing it makes is unknown.
@@ -38,7 +50,7 @@ impl Worker {
             revision: wanted.revision,
             limits: wanted.limits,
             // A size that is no longer offered still has its pinned limits.
-            parameters: offer.map(|offer| offer.parameters.clone()).unwrap_or_default(),
+            parameters: ordered_options(&channel.spec, offer.map(|offer| offer.parameters.clone()).unwrap_or_default()),
             client_principal: client_principal.map(str::to_owned),
         };
         Ok(Acted::Ensured(driver.ensure(&spec).await?))

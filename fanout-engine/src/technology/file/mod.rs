@@ -3,9 +3,12 @@
 //! Records collect in memory until a size or an age is reached, then become one file. A visible
 //! file is never appended to or replaced (rule 27); `manifest.json` lists them all. Reading is by
 //! HTTP with resumable ranges. A file may be deleted once fetched; the channel's storage is
-//! bounded by its size, and when it is full delivery waits rather than dropping anything.
+//! bounded by its size, and when it is full delivery waits rather than dropping anything. A channel that
+//! a cloud holds has a bucket with the same files and the same manifest instead.
 
+mod bucket;
 mod encode;
+mod files;
 #[cfg(test)]
 mod power;
 mod serve;
@@ -22,6 +25,7 @@ use headgate_types::technology::TechnologyDescriptor;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::cloud::Place;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
 
@@ -58,9 +62,14 @@ impl Technology for File {
     }
 
     async fn open(&self, channel: OpenChannel) -> Result<Opened, SinkError> {
+        if let Some((place, session)) = channel.in_cloud().await? {
+            let Place::Bucket(name) = place else { return Err(channel.unfit()) };
+            let bucket = bucket::Bucket::open(name, &session, &channel).await?;
+            return Ok(Opened { sink: Arc::new(sink::FileSink::new(Box::new(bucket), &channel)?), router: None });
+        }
         let store = store::Store::open(channel.directory()?, &channel.limits, channel.clock.now()).await?;
         let store = Arc::new(store);
-        let sink = sink::FileSink::new(Arc::clone(&store), &channel)?;
+        let sink = sink::FileSink::new(Box::new(Arc::clone(&store)), &channel)?;
         let router = serve::router(store, &channel);
         Ok(Opened { sink: Arc::new(sink), router: Some(router) })
     }

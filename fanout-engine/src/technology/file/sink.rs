@@ -11,8 +11,9 @@ use headgate_types::{ElementId, SharedClock};
 use tokio::sync::Mutex;
 
 use super::encode::encode;
+use super::files::Files;
 use super::settings::Settings;
-use super::store::{NewFile, Store};
+use super::store::NewFile;
 use crate::technology::{
     Committed, Delivery, FlowKey, Flush, OpenChannel, OutputElement, Sink, SinkError, Slice, Written,
 };
@@ -20,7 +21,7 @@ use crate::technology::{
 /// The writing end of a file channel.
 #[derive(Debug)]
 pub struct FileSink {
-    store: Arc<Store>,
+    files: Box<dyn Files>,
     elements: HashMap<ElementId, (OutputElement, Settings)>,
     memory_bytes: u64,
     clock: SharedClock,
@@ -41,11 +42,34 @@ impl Collected {
     const fn new() -> Self {
         Self { to: 0, parts: Vec::new(), bytes: 0, since: None }
     }
+
+    /// Adds the records of a range that lie behind `known`. Returns whether there are any.
+    fn add(&mut self, part: &Slice, known: u64) -> bool {
+        let start = part.rows.clone().find(|row| part.encoded.offset(*row) > known).unwrap_or(part.rows.end);
+        let rows = start..part.rows.end;
+        if rows.is_empty() {
+            return false;
+        }
+        self.bytes += part.encoded.bytes(rows.clone());
+        self.parts.push(Slice { encoded: Arc::clone(&part.encoded), rows });
+        true
+    }
+
+    /// Leaves out what is in a file already: another process may have had the channel meanwhile.
+    fn behind(&mut self, held: u64) {
+        let first = self.parts.first().map(|part| part.encoded.offset(part.rows.start));
+        if first.is_some_and(|first| first <= held) {
+            self.bytes = 0;
+            for part in std::mem::take(&mut self.parts) {
+                self.add(&part, held);
+            }
+        }
+    }
 }
 
 impl FileSink {
     /// A sink for the elements of a channel.
-    pub fn new(store: Arc<Store>, channel: &OpenChannel) -> Result<Self, SinkError> {
+    pub fn new(files: Box<dyn Files>, channel: &OpenChannel) -> Result<Self, SinkError> {
         let mut elements = HashMap::new();
         for output in &channel.elements {
             let settings = Settings::read(&output.options).map_err(|errors| {
@@ -55,7 +79,7 @@ impl FileSink {
             elements.insert(output.element, (output.clone(), settings));
         }
         Ok(Self {
-            store,
+            files,
             elements,
             memory_bytes: channel.limits.memory_bytes,
             clock: channel.clock.clone(),
@@ -70,11 +94,13 @@ impl FileSink {
 
     /// Publishes what is collected of a flow; returns how far its files reach.
     async fn publish(&self, flow: FlowKey, collected: &mut Collected) -> Result<u64, SinkError> {
+        let held = self.files.cursor(flow).await?;
+        collected.behind(held);
         if collected.parts.is_empty() {
-            if collected.to > 0 {
-                self.store.skip(flow, collected.to).await?;
+            if collected.to > held {
+                self.files.skip(flow, collected.to).await?;
             }
-            return self.store.cursor(flow).await;
+            return self.files.cursor(flow).await;
         }
         let (output, settings) = self.element(flow)?;
         let (format, parts) = (settings.format, collected.parts.clone());
@@ -98,9 +124,9 @@ impl FileSink {
                 .fold(Checksum::EMPTY, |sum, part| sum.plus(part.encoded.checksum(part.rows.clone()))),
             content,
         };
-        self.store.publish(file, self.clock.now()).await?;
+        self.files.publish(file, held, self.clock.now()).await?;
         *collected = Collected { to: collected.to, ..Collected::new() };
-        Ok(collected.to)
+        self.files.cursor(flow).await
     }
 
     fn old(&self, since: Option<DateTime<Utc>>, age: Duration) -> bool {
@@ -113,24 +139,20 @@ impl Sink for FileSink {
     async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
         // Whoever asks starts from the files; what was collected before comes again.
         self.collected.lock().await.remove(&flow);
-        Ok(Some(Committed { offset: self.store.cursor(flow).await? }))
+        Ok(Some(Committed { offset: self.files.cursor(flow).await? }))
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
         let flow = delivery.flow;
         let settings = &self.element(flow)?.1;
-        let held = self.store.cursor(flow).await?;
+        let held = self.files.cursor(flow).await?;
         let mut flows = self.collected.lock().await;
         let collected = flows.entry(flow).or_insert_with(Collected::new);
         // A repetition after a failure begins before what is collected already.
         let known = held.max(collected.to);
         if delivery.to > known {
             for part in &delivery.parts {
-                let start = part.rows.clone().find(|row| part.encoded.offset(*row) > known).unwrap_or(part.rows.end);
-                let rows = start..part.rows.end;
-                if !rows.is_empty() {
-                    collected.bytes += part.encoded.bytes(rows.clone());
-                    collected.parts.push(Slice { encoded: Arc::clone(&part.encoded), rows });
+                if collected.add(part, known) {
                     collected.since.get_or_insert_with(|| self.clock.now());
                 }
             }
@@ -150,13 +172,17 @@ impl Sink for FileSink {
             Some(collected) if why == Flush::Now || self.old(collected.since, age) => {
                 self.publish(flow, collected).await?
             }
-            _ => self.store.cursor(flow).await?,
+            _ => self.files.cursor(flow).await?,
         };
         Ok(Written { through })
     }
 
     async fn stored_bytes(&self) -> u64 {
-        self.store.stored_bytes().await.unwrap_or(0)
+        self.files.stored_bytes().await.unwrap_or(0)
+    }
+
+    async fn rest(&self, _quiet: Duration) {
+        self.files.rest().await;
     }
 
     async fn close(&self) {

@@ -22,7 +22,7 @@ use headgate_types::checksum::Checksum;
 use headgate_types::limits::Limits;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::settings::Format;
@@ -47,7 +47,7 @@ const FILE_COLUMNS: &str =
     "sequence, name, table_name, format, lane, model_version, records, bytes, checksum, sha256, created_at";
 
 /// One visible file, as the manifest lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// The channel's own sequence; files are complete in this order.
     pub sequence: u64,

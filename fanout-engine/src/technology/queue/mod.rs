@@ -9,6 +9,9 @@ mod power;
 mod serve;
 mod settings;
 mod sink;
+mod sqs;
+#[cfg(test)]
+mod sqs_tests;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -23,6 +26,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use self::settings::Settings;
+use super::cloud::Place;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
 
@@ -63,8 +67,13 @@ impl Technology for Queue {
         let settings = Settings::read(options).map_err(|errors| {
             SinkError::retry(format!("the options of the queue are not usable: {}", errors[0].detail))
         })?;
-        let queue = store::Queue::open(&channel.directory()?, settings, channel.limits.retention_bytes).await?;
         let names = channel.elements.iter().map(|output| (output.element, output.name.clone())).collect();
+        if let Some((place, session)) = channel.in_cloud().await? {
+            let Place::Queue { account, name } = place else { return Err(channel.unfit()) };
+            let sink = sqs::SqsSink::connect(&session, &account, &name, names).await?;
+            return Ok(Opened { sink: Arc::new(sink), router: None });
+        }
+        let queue = store::Queue::open(&channel.directory()?, settings, channel.limits.retention_bytes).await?;
         let sink = sink::QueueSink::new(Arc::clone(&queue), names, channel.clock.clone());
         Ok(Opened { sink: Arc::new(sink), router: Some(serve::router(queue, &channel)) })
     }

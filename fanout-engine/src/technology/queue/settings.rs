@@ -26,6 +26,10 @@ pub fn schema() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": {
+            "ordered": {
+                "type": "boolean", "default": false,
+                "description": "Whether a queue of SQS keeps the order of a key (FIFO). Queues served by Headgate itself always do."
+            },
             "max_receives": {
                 "type": "integer", "minimum": MAX_RECEIVES.start(), "maximum": MAX_RECEIVES.end(), "default": 5,
                 "description": "A message that was received this often and never acknowledged becomes a dead letter."
@@ -42,10 +46,15 @@ impl Settings {
     /// Reads the options; the errors point into them.
     pub fn read(options: &IndexMap<String, Value>) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
-        for name in options.keys().filter(|name| !["max_receives", "visibility_seconds"].contains(&name.as_str())) {
+        let known = ["ordered", "max_receives", "visibility_seconds"];
+        for name in options.keys().filter(|name| !known.contains(&name.as_str())) {
             let detail =
-                format!("queue channels have no option {name:?}; they have max_receives and visibility_seconds");
+                format!("queue channels have no option {name:?}; they have ordered, max_receives, visibility_seconds");
             errors.push(FieldError::new(format!("/{name}"), "unknown_option", detail));
+        }
+        // The driver reads it when it makes the queue; whoever writes sees it by the queue's name.
+        if options.get("ordered").is_some_and(|value| !value.is_boolean()) {
+            errors.push(FieldError::new("/ordered", "invalid_type", "ordered is true or false"));
         }
         let mut number = |name: &str, default: u64, range: std::ops::RangeInclusive<u64>| match options.get(name) {
             None => default,
@@ -74,6 +83,8 @@ mod tests {
     fn options_have_defaults_and_bounds() {
         let default = Settings { max_receives: 5, visibility: Duration::from_secs(30) };
         assert_eq!(read(json!({})), Ok(default));
+        assert_eq!(read(json!({"ordered": true})), Ok(default));
+        assert_eq!(read(json!({"ordered": 1})), Err(vec!["/ordered".into()]));
         assert_eq!(read(json!({"max_receives": 1, "visibility_seconds": 43_200})).unwrap().max_receives, 1);
         let wrong = json!({"max_receives": 0, "visibility_seconds": "1", "lanes": 4});
         assert_eq!(read(wrong), Err(vec!["/lanes".into(), "/max_receives".into(), "/visibility_seconds".into()]));

@@ -5,6 +5,9 @@
 
 mod block;
 mod follow;
+mod kinesis;
+#[cfg(test)]
+mod kinesis_tests;
 #[cfg(test)]
 mod power;
 mod query;
@@ -23,6 +26,7 @@ use headgate_types::technology::TechnologyDescriptor;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::cloud::Place;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
 
@@ -59,9 +63,14 @@ impl Technology for Stream {
     }
 
     async fn open(&self, channel: OpenChannel) -> Result<Opened, SinkError> {
+        let names = channel.elements.iter().map(|output| (output.element, output.name.clone())).collect();
+        if let Some((place, session)) = channel.in_cloud().await? {
+            let Place::Stream(name) = place else { return Err(channel.unfit()) };
+            let sink = kinesis::KinesisSink::connect(&session, name, names).await?;
+            return Ok(Opened { sink: Arc::new(sink), router: None });
+        }
         let ring = ring::Ring::open(&channel.directory()?, &channel.limits, channel.clock.now()).await?;
         let ring = Arc::new(ring);
-        let names = channel.elements.iter().map(|output| (output.element, output.name.clone())).collect();
         let sink = sink::StreamSink::new(Arc::clone(&ring), names, channel.clock.clone());
         let router = serve::router(ring, &channel);
         Ok(Opened { sink: Arc::new(sink), router: Some(router) })
