@@ -26,7 +26,7 @@ use crate::cloud::Cloud;
 use crate::shape::testing::sensors;
 
 const RECORDS: u64 = 20_000;
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 3;
 
 /// Answers every request with what its client has to hear, and counts.
 async fn answer(asked: Arc<AtomicU64>, request: Request) -> Response {
@@ -74,7 +74,7 @@ async fn answer(asked: Arc<AtomicU64>, request: Request) -> Response {
         _ if form(&body).contains("Action=AssumeRole") => {
             xml("<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>a</AccessKeyId><SecretAccessKey>s\
              </SecretAccessKey><SessionToken>t</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
-             <AssumedRoleUser><Arn>a</Arn><AssumedRoleId>i</AssumedRoleId></AssumedRoleUser></AssumeRoleResult>\
+             <AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn><AssumedRoleId>i:s</AssumedRoleId></AssumedRoleUser></AssumeRoleResult>\
              </AssumeRoleResponse>")
         }
         _ if method == Method::GET && query.contains("uploads") => xml("<ListMultipartUploadsResult/>"),

@@ -15,7 +15,7 @@ use super::files::Files;
 use super::settings::Settings;
 use super::store::NewFile;
 use crate::technology::{
-    Committed, Delivery, FlowKey, Flush, OpenChannel, OutputElement, Sink, SinkError, Slice, Written,
+    Committed, Delivery, FlowKey, Flush, OpenChannel, OutputElement, Rest, Sink, SinkError, Slice, Written,
 };
 
 /// The writing end of a file channel.
@@ -181,8 +181,9 @@ impl Sink for FileSink {
         self.files.stored_bytes().await.unwrap_or(0)
     }
 
-    async fn rest(&self, _quiet: Duration) {
+    async fn rest(&self, _quiet: Duration) -> Rest {
         self.files.rest().await;
+        Rest::Until(None)
     }
 
     async fn close(&self) {

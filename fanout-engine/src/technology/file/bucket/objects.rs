@@ -14,6 +14,8 @@ use crate::technology::cloud::Failure;
 const PART_BYTES: usize = 8 << 20;
 /// Parts of one file under way at once.
 const PARTS: usize = 4;
+/// Pages of left-over uploads that are ended at once.
+const PAGES: usize = 10;
 /// Where files are.
 const FILES: &str = "files/";
 /// The member of a file's metadata that names its content.
@@ -139,9 +141,9 @@ impl Objects {
         }
     }
 
-    /// Ends every upload that is under way, whoever began it.
+    /// Ends every upload that is under way, whoever began it. What is left of very many, the bucket's own rule ends.
     pub async fn abort_all(&self) -> Result<(), Failure> {
-        loop {
+        for _ in 0..PAGES {
             let listed = self.client.list_multipart_uploads().bucket(&self.bucket).prefix(FILES).send().await?;
             let uploads = listed.uploads.unwrap_or_default();
             if uploads.is_empty() {
@@ -153,6 +155,7 @@ impl Objects {
                 self.abort(name, &upload.upload_id.unwrap_or_default()).await?;
             }
         }
+        Ok(())
     }
 
     /// Whether this very file is visible.
