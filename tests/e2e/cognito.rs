@@ -324,13 +324,14 @@ async fn a_pool_that_throttles_breaks_off_or_refuses_leaves_no_app_client_behind
         assert_eq!(pool.app_clients().await.len(), before, "{effect}");
         account.no_faults().await;
     }
-    account.fault({
-        let mut refusal = at("CreateUserPoolClient", "refuse");
-        refusal["code"] = json!("LimitExceededException");
-        refusal["message"] = json!("too many app clients");
-        refusal
-    })
-    .await;
+    account
+        .fault({
+            let mut refusal = at("CreateUserPoolClient", "refuse");
+            refusal["code"] = json!("LimitExceededException");
+            refusal["message"] = json!("too many app clients");
+            refusal
+        })
+        .await;
     let failed = create().await;
     assert_eq!((failed.status.as_u16(), &failed.body["code"]), (503, &json!("pool_refused")));
     assert!(failed.body["detail"].as_str().unwrap().contains("too many app clients"), "{}", failed.body);

@@ -321,10 +321,7 @@ impl Settings {
         let Some(platform_role) = self.aws_platform_role.clone() else {
             bail!("--aws-profiles needs --aws-platform-role: the role that Headgate runs under in its AWS account");
         };
-        Ok(Some(Aws {
-            profiles,
-            platform_role,
-        }))
+        Ok(Some(Aws { profiles, platform_role }))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::account::{Account, PLATFORM_ROLE};
+use crate::aws_account::{Account, PLATFORM_ROLE};
 use crate::harness::world::Organisation;
 use crate::harness::{Options, Platform, Stage, eventually};
 
