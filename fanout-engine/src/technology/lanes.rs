@@ -12,9 +12,10 @@ use futures::stream::FuturesUnordered;
 use headgate_types::channel::Lane;
 use parking_lot::Mutex;
 
-use super::cloud::Failure;
 use super::{Delivery, FlowKey, SinkError};
+use crate::cloud::Failure;
 use crate::shape::RecordId;
+use crate::technology::cloud::About;
 
 /// How often in a row nothing but refusals for now may be heard before the channel pauses.
 const TRIES: u32 = 5;

@@ -1,29 +1,14 @@
-//! Errors of a cloud. What it says may name the platform's account and principals: it is logged, and the owner of a
-//! channel is told what it comes to.
+//! Errors of a cloud as those of a source: what was tried, and what its owner is told.
 
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
-const THROTTLED: [&str; 11] = [
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestThrottled",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "SlowDown",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "KMSThrottlingException",
-    "OverLimit",
-];
+use crate::cloud;
 
 /// A call that failed.
 #[derive(Debug)]
 pub struct Failure {
     what: &'static str,
-    /// The service's code; empty when there was no answer.
-    code: String,
-    message: String,
+    failure: cloud::Failure,
 }
 
 impl Failure {
@@ -33,42 +18,39 @@ impl Failure {
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
-        move |error| match error.as_service_error() {
-            None => Self { what, code: String::new(), message: DisplayErrorContext(&error).to_string() },
-            Some(service) => Self {
-                what,
-                code: service.code().unwrap_or("unknown").to_owned(),
-                message: service.message().unwrap_or_default().to_owned(),
-            },
-        }
+        move |error| Self { what, failure: error.into() }
     }
 
     /// Whether the service says this.
     pub fn is(&self, code: &str) -> bool {
-        self.code == code
+        self.failure.is(code)
     }
 
     /// Whether the cloud asks to be asked less often.
     pub fn is_throttle(&self) -> bool {
-        THROTTLED.contains(&self.code.as_str())
+        self.failure.is_throttle()
     }
 
     /// Whether there is no such object, or no such version of it, any more.
     pub fn is_gone(&self) -> bool {
-        // A delete marker is asked for as if it were a version.
-        matches!(self.code.as_str(), "NoSuchKey" | "NoSuchVersion" | "MethodNotAllowed" | "NotFound" | "404")
+        self.failure.is_absent()
     }
 
     /// For the channel's owner, once the log has everything.
     pub fn told(&self) -> String {
-        let (what, code) = (self.what, self.code.as_str());
-        tracing::warn!(what, code, error = self.message, "a call to the cloud failed");
-        match code {
-            "" => {
-                format!("{what}: the cloud cannot be reached, or does not let the platform take up the channel's role")
-            }
-            _ if self.is_throttle() => format!("{what}: the cloud asks to slow down"),
-            code => format!("{what}: the cloud answers {code}"),
+        let (what, code) = (self.what, self.failure.code.as_str());
+        tracing::warn!(what, code, error = self.failure.message, "a call to the cloud failed");
+        if !self.failure.reached {
+            return format!("{what}: the cloud cannot be reached");
         }
+        if self.failure.is_throttle() {
+            return format!("{what}: the cloud asks to slow down");
+        }
+        if self.failure.is_refusal() {
+            return format!(
+                "{what}: the cloud does not let the platform take up the channel's role, or use it ({code})"
+            );
+        }
+        format!("{what}: the cloud answers {code}")
     }
 }

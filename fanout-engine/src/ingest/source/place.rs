@@ -1,8 +1,9 @@
-//! What the address of a binding names. Its scheme decides how a channel's records come in, not the driver that made it.
+//! Where the records of a binding come from.
 
 use headgate_types::channel::Binding;
 
 use super::CloudSource;
+use crate::cloud::{Place as Named, QueueName};
 
 /// A source in a cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,57 +26,30 @@ pub enum Place {
     Stream(String),
 }
 
-/// A queue of SQS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueName {
-    /// Whose it is.
-    pub account: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl QueueName {
-    /// The queue that `sqs://<region>/<account>/<queue>` names.
-    fn of(url: &str) -> Option<Self> {
-        let mut parts = url.strip_prefix("sqs://")?.split('/');
-        let (_region, account, name) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_one = parts.next().is_none() && !account.is_empty() && !name.is_empty();
-        is_one.then(|| Self { account: account.to_owned(), name: name.to_owned() })
-    }
-}
-
 impl CloudSource {
     /// The source that a binding names; none for a channel that payloads are posted to.
     ///
     /// # Errors
     /// It names a source of a cloud, but not all that is needed to fetch from it.
     pub fn of(binding: &Binding) -> Result<Option<Self>, String> {
-        let Some((scheme, rest)) = binding.url.split_once("://") else { return Ok(None) };
+        let scheme = binding.url.split_once("://").map_or("", |(scheme, _)| scheme);
         if !matches!(scheme, "s3" | "sqs" | "kinesis") {
             return Ok(None);
         }
         let lacks = |what: &str| format!("the channel's address {:?} lacks {what}", binding.url);
         let cloud = binding.cloud.clone().ok_or_else(|| lacks("the role to reach it by"))?;
-        let further = |name: &str| cloud.further.get(name).and_then(|url| QueueName::of(url));
-        let place = match scheme {
-            "s3" => Place::Bucket {
-                bucket: Some(rest.trim_end_matches('/'))
-                    .filter(|name| !name.is_empty() && !name.contains('/'))
-                    .ok_or_else(|| lacks("a bucket"))?
-                    .to_owned(),
+        let further = |name: &str| match cloud.further.get(name).and_then(|url| Named::of(url)) {
+            Some(Named::Queue(queue)) => Some(queue),
+            _ => None,
+        };
+        let place = match Named::of(&binding.url) {
+            Some(Named::Bucket(bucket)) => Place::Bucket {
+                bucket,
                 notifications: further("notifications").ok_or_else(|| lacks("its queue of notifications"))?,
             },
-            "sqs" => Place::Queue {
-                queue: QueueName::of(&binding.url).ok_or_else(|| lacks("account and queue"))?,
-                dead: further("dead_letters"),
-            },
-            _ => Place::Stream(
-                rest.split_once('/')
-                    .map(|(_, stream)| stream)
-                    .filter(|stream| !stream.is_empty() && !stream.contains('/'))
-                    .ok_or_else(|| lacks("a stream"))?
-                    .to_owned(),
-            ),
+            Some(Named::Queue(queue)) => Place::Queue { queue, dead: further("dead_letters") },
+            Some(Named::Stream(stream)) => Place::Stream(stream),
+            None => return Err(lacks("the name of a bucket, of an account and queue, or of a stream")),
         };
         Ok(Some(Self { place, cloud }))
     }

@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{
 
 use super::Reach;
 use super::failure::Failure;
-use super::place::QueueName;
+use crate::cloud::QueueName;
 
 /// The most messages of one call.
 pub const BATCH: i32 = 10;

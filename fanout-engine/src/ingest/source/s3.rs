@@ -15,9 +15,9 @@ use self::notice::Notice;
 use self::object::{Bucket, Object};
 use super::Reach;
 use super::failure::Failure;
-use super::place::QueueName;
 use super::queue::Queue;
 use super::sqs::receivers;
+use crate::cloud::QueueName;
 
 /// Fetches what is put into a bucket until the channel stops.
 ///

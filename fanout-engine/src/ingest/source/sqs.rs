@@ -11,8 +11,8 @@ use headgate_types::limits::Limits;
 use super::Reach;
 use super::door::{Held, Piece};
 use super::failure::Failure;
-use super::place::QueueName;
 use super::queue::{BATCH, Queue};
+use crate::cloud::QueueName;
 
 /// The most bytes of a received batch: ten messages of the largest kind there is.
 const BATCH_BYTES: u64 = BATCH as u64 * (256 << 10);

@@ -25,9 +25,9 @@ use headgate_types::technology::TechnologyDescriptor;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::cloud::Place;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
+use crate::cloud::Place;
 
 pub use settings::Format;
 

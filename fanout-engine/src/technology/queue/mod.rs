@@ -26,9 +26,9 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use self::settings::Settings;
-use super::cloud::Place;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
+use crate::cloud::{Place, QueueName};
 
 /// The technology.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Technology for Queue {
         })?;
         let names = channel.elements.iter().map(|output| (output.element, output.name.clone())).collect();
         if let Some((place, session)) = channel.in_cloud().await? {
-            let Place::Queue { account, name } = place else { return Err(channel.unfit()) };
+            let Place::Queue(QueueName { account, name }) = place else { return Err(channel.unfit()) };
             let sink = sqs::SqsSink::connect(&session, &account, &name, names).await?;
             return Ok(Opened { sink: Arc::new(sink), router: None });
         }

@@ -14,7 +14,8 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use headgate_types::channel::Lane;
 use headgate_types::{ElementId, Failpoint, reach};
 
-use crate::technology::cloud::Failure;
+use crate::cloud::Failure;
+use crate::technology::cloud::About;
 use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Taken, send_all};
 use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
 

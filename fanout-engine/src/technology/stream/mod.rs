@@ -26,9 +26,9 @@ use headgate_types::technology::TechnologyDescriptor;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::cloud::Place;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
+use crate::cloud::Place;
 
 /// The technology.
 #[derive(Debug)]

@@ -231,7 +231,7 @@ async fn a_source_that_cannot_be_reached_says_so_to_its_owner_and_not_who_the_pl
         .await;
     };
     world.account.fault(refused("GetQueueUrl")).await;
-    say(ConditionType::Serving, "CannotOpen", "finding the queue: the cloud answers AccessDenied").await;
+    say(ConditionType::Serving, "CannotOpen", "finding the queue: the cloud does not let the platform").await;
     world.account.no_faults().await;
     say(ConditionType::Serving, "Open", "").await;
     world.account.fault(refused("ReceiveMessage")).await;

@@ -38,7 +38,8 @@ use self::objects::Objects;
 use self::state::{Intent, Manifest, State};
 use super::files::Files;
 use super::store::{Listed, NewFile};
-use crate::technology::cloud::Failure;
+use crate::cloud::Failure;
+use crate::technology::cloud::About;
 use crate::technology::{FlowKey, OpenChannel, SinkError};
 
 const STATE: &str = ".headgate/state.json";

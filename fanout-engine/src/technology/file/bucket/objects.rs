@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
 use super::super::store::Listed;
-use crate::technology::cloud::Failure;
+use crate::cloud::Failure;
 
 /// Bytes of a part; S3 takes 10,000 of them, each but the last of at least 5 MiB.
 const PART_BYTES: usize = 8 << 20;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::store::Listed;
-use crate::technology::cloud::Failure;
+use crate::cloud::Failure;
 
 /// Where each flow is, and what is under way. Its offsets are internal: the client may not read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,9 @@
 //! Nothing is asked of a cloud before a channel has its resource there: credentials, region and
 //! endpoint are looked up by the first session. All sessions share one pool of connections.
 
+mod failure;
+mod place;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use headgate_types::ChannelId;
 use headgate_types::channel::CloudBinding;
 use tokio::sync::OnceCell;
+
+pub use self::failure::Failure;
+pub use self::place::{Place, QueueName};
 
 /// Tries of one call within the SDK, for what passes in a moment; beyond that whoever asked has a pace of its own.
 const TRIES: u32 = 3;
