@@ -102,7 +102,7 @@ def read(url, job):
                 {"shard": shard["ShardId"], "key": one["PartitionKey"], "body": one["Data"].decode()}
                 for one in page["Records"]
             ]
-            place = page["NextShardIterator"] if page["Records"] else None
+            place = page.get("NextShardIterator") if page["Records"] else None
     return found
 
 
