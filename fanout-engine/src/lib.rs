@@ -12,6 +12,9 @@
 //! observes of a channel.
 
 pub mod addresses;
+#[cfg(test)]
+#[path = "../../tests/aws/account.rs"]
+mod aws_account;
 mod calls;
 pub mod cloud;
 pub mod conform;

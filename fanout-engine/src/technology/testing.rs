@@ -23,10 +23,7 @@ use crate::cloud::Cloud;
 use crate::delivery::limits::PLENTY;
 use crate::shape::testing::Element;
 
-#[path = "../../../tests/aws/account.rs"]
-mod account;
-
-pub(super) use account::Account;
+pub(super) use crate::aws_account::Account;
 
 #[derive(Debug)]
 struct OneSecret;

@@ -21,10 +21,7 @@ use crate::cloud::Cloud;
 use crate::delivery::limits::PLENTY;
 use crate::ingest::tests::{Bench, Process, Setup};
 
-#[path = "../../../../../tests/aws/account.rs"]
-mod account;
-
-use account::Account;
+use crate::aws_account::Account;
 
 /// How long a state may take to come before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(60);
