@@ -24,8 +24,8 @@ const EVERY: Duration = Duration::from_millis(50);
 const MATCHES: usize = 10;
 /// Values of the field by which rows are told apart.
 const TENANTS: usize = 100;
-/// Orders placed at once.
-const ORDERS: usize = 8;
+/// Orders under way at once: each asks twenty times a second, and a client may ask a hundred times.
+const ORDERS: usize = 4;
 
 /// B6: the same rows into the same number of channels, with ever more distinct models.
 pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
