@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+use headgate_types::{FieldError, TenantId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -109,6 +110,15 @@ impl Scopes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What is wrong with them for `one` of `many` that acts for `tenant`, or for the platform.
+    pub(crate) fn errors(&self, tenant: Option<TenantId>, one: &str, many: &str) -> Vec<FieldError> {
+        let wrong = |detail: String| FieldError::new("/scopes", "invalid_scope", detail);
+        let none = self.is_empty().then(|| wrong(format!("{one} has at least one scope")));
+        let admin = (tenant.is_some() && self.contains(Scope::Admin))
+            .then(|| wrong(format!("admin is not for {many} of a tenant")));
+        none.into_iter().chain(admin).collect()
     }
 
     /// In order.

@@ -33,6 +33,20 @@ pub(super) struct Rule {
     pub(super) key: bool,
 }
 
+impl Rule {
+    /// The value of `field` for what a record has of it.
+    pub(super) fn value(&self, field: &Field, found: Found<'_>, textual: bool) -> Result<Scalar, Refusal> {
+        let mut value = self.reading.read(found, textual)?;
+        if value.is_null() {
+            value = self.default.clone();
+        }
+        if value.is_null() && (self.required || self.key) {
+            return Err(required(field));
+        }
+        Ok(value)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct OperationRule {
     pub(super) field: String,
@@ -147,14 +161,7 @@ impl InputPlan {
             let source = rule.source.as_deref();
             let found = source.map_or(Found::Missing, |source| find(index, source));
             let place = source.unwrap_or(&field.name);
-            let mut value = rule.reading.read(found, textual).map_err(|refusal| refusal.at(place))?;
-            if value.is_null() {
-                value = rule.default.clone();
-            }
-            if value.is_null() && (rule.required || rule.key) {
-                return Err(required(field).at(place));
-            }
-            values.push(value);
+            values.push(rule.value(field, found, textual).map_err(|refusal| refusal.at(place))?);
         }
         Ok(values)
     }

@@ -18,8 +18,8 @@ const MOST_MEMBERS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Layout {
     members: Vec<Member>,
-    /// Fields that no member is read for.
-    without: Vec<usize>,
+    /// The values of a record as far as they are the same in each: of fields that no member is read for.
+    same: Vec<Scalar>,
 }
 
 #[derive(Debug)]
@@ -37,40 +37,26 @@ impl Layout {
             return None;
         }
         let is_member = |source: &str| members.iter().any(|(name, _)| name == source);
-        let mut without = Vec::new();
-        for (index, rule) in plan.rules().iter().enumerate() {
-            match rule.source.as_deref() {
-                Some(source) if is_member(source) => {}
-                // What a path reaches differs from record to record.
-                Some(source) if source.contains('.') => return None,
-                _ => without.push(index),
-            }
-        }
+        let same = plan.rules().iter().zip(&plan.schema().fields).map(|(rule, field)| match rule.source.as_deref() {
+            Some(source) if is_member(source) => Some(Scalar::Null),
+            // What a path reaches differs from record to record.
+            Some(source) if source.contains('.') => None,
+            _ => rule.value(field, Found::Missing, false).ok(),
+        });
+        let same = same.collect::<Option<_>>()?;
         let members = members.iter().map(|(name, _)| {
             let Cow::Borrowed(name) = name else { return None };
             let rules = plan.rules().iter().enumerate();
             let fields = rules.filter(|(_, rule)| rule.source.as_deref() == Some(name)).map(|(index, _)| index);
             Some(Member { name: Box::from(*name), fields: fields.collect() })
         });
-        Some(Self { members: members.collect::<Option<_>>()?, without })
+        Some(Self { members: members.collect::<Option<_>>()?, same })
     }
 
     /// The values of a record with this layout; `None`: it is another, or something is wrong with it.
     pub(super) fn read(&self, plan: &InputPlan, text: &str) -> Option<Vec<Scalar>> {
-        let rules = plan.rules();
-        let mut values = vec![Scalar::Null; rules.len()];
-        let mut take = |index: usize, found: Found<'_>| {
-            let rule = rules.get(index)?;
-            let mut value = rule.reading.read(found, false).ok()?;
-            if value.is_null() {
-                if rule.required || rule.key {
-                    return None;
-                }
-                value.clone_from(&rule.default);
-            }
-            values[index] = value;
-            Some(())
-        };
+        let (rules, fields) = (plan.rules(), &plan.schema().fields);
+        let mut values = self.same.clone();
         let mut parser = Parser::new(text, 0);
         parser.skip_space();
         parser.eat(b'{').then_some(())?;
@@ -87,16 +73,13 @@ impl Layout {
             if parser.duplicate.is_some() {
                 return None;
             }
-            for field in &member.fields {
-                take(*field, Found::from(&value))?;
+            for index in &member.fields {
+                values[*index] = rules[*index].value(&fields[*index], Found::from(&value), false).ok()?;
             }
         }
         parser.skip_space();
         parser.eat(b'}').then_some(())?;
         parser.end().ok()?;
-        for field in &self.without {
-            take(*field, Found::Missing)?;
-        }
         Some(values)
     }
 }

@@ -177,6 +177,13 @@ impl Bench {
         let page = process.ingest.list_dead_letters(&wanted).await.unwrap();
         page.items.into_iter().map(|letter| (letter.code, letter.ordinal.unwrap())).collect()
     }
+
+    /// Code and ordinal of each dead letter, in their order.
+    pub(super) async fn refusals(&self, process: &Process) -> Vec<String> {
+        let mut letters = self.dead_letters(process).await;
+        letters.sort();
+        letters.into_iter().map(|(code, ordinal)| format!("{code} {ordinal}")).collect()
+    }
 }
 
 impl Process {

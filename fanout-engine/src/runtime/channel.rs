@@ -170,9 +170,11 @@ impl ChannelTask {
                 let rest = open.sink.rest(look_again).await;
                 let nothing = self.moved.elapsed() >= rest_after && calm(&self.moved_at, &heads);
                 let may_rest = listening && nothing && wanted.timing == Timing::Immediate && !open.worker.collecting();
-                match rest {
-                    Rest::Until(due) if may_rest && !open.worker.has_open_usage() => resting = Some(Resting { due }),
-                    Rest::Until(_) | Rest::Busy => {}
+                if let Rest::Until(due) = rest
+                    && may_rest
+                    && !open.worker.has_open_usage()
+                {
+                    resting = Some(Resting { due });
                 }
                 if open.worker.has_open_usage() { look_again } else { quiet }
             }

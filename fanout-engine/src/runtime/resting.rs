@@ -35,7 +35,6 @@ pub struct Rested {
     /// The row it came to rest with.
     pub head: ChannelHead,
     stored_bytes: u64,
-    generation: u64,
     due: Option<DateTime<Utc>>,
     flows: Box<[RestedFlow]>,
 }
@@ -73,7 +72,6 @@ impl Rested {
         Some(Self {
             head: running.head,
             stored_bytes: observed.stored_bytes,
-            generation: observed.generation,
             due: resting.due,
             flows: flows.collect::<Option<_>>()?,
         })
@@ -192,11 +190,9 @@ impl Runtime {
 
     /// What is known of a channel at rest: its books.
     pub(super) async fn observed_at_rest(&self, channel: ChannelId) -> Result<Option<Observed>, EngineFault> {
-        let Some((stored_bytes, generation)) =
-            self.resting.lock().get(&channel).map(|rested| (rested.stored_bytes, rested.generation))
-        else {
+        if !self.resting.lock().contains_key(&channel) {
             return Ok(None);
-        };
+        }
         let mut tx = self.surroundings.context.data.read_platform().await?;
         let rows = store::of_channel(&mut tx, channel).await?;
         drop(tx);
@@ -208,7 +204,8 @@ impl Runtime {
             let done = flow.map_or(row.booked, |flow| flow.through);
             FlowView { row, done, following, behind_since: None }
         });
-        let observed = Observed { stored_bytes, generation, flows: flows.collect(), ..Observed::default() };
+        let stored_bytes = rested.stored_bytes;
+        let observed = Observed { stored_bytes, flows: flows.collect(), ..Observed::default() };
         Ok(Some(observed))
     }
 }

@@ -295,6 +295,12 @@ impl SinkError {
         Self::Retry { after: None, reason: reason.into() }
     }
 
+    /// A range of an element that the channel was opened without.
+    #[must_use]
+    pub fn not_carried() -> Self {
+        Self::retry("the element is not part of the channel any more")
+    }
+
     /// Refused, without a hint which record.
     pub fn reject(reason: impl Into<String>) -> Self {
         Self::Reject { records: Vec::new(), reason: reason.into() }

@@ -4,15 +4,17 @@
 //! overtaken by a later record of its key (DATA-PLANE rule 28). Everything else goes side by side.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use headgate_types::ElementId;
 use headgate_types::channel::Lane;
 use parking_lot::Mutex;
 
-use super::{Delivery, FlowKey, SinkError};
+use super::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
 use crate::cloud::Failure;
 use crate::shape::RecordId;
 use crate::technology::cloud::About;
@@ -104,6 +106,71 @@ impl Taken {
                 flows.remove(&delivery.flow);
             }
         }
+    }
+}
+
+/// A resource that records are sent into.
+pub trait Target: fmt::Debug + Send + Sync + 'static {
+    /// How the channel's owner knows it, for example "the queue".
+    const WHAT: &'static str;
+    /// Records taken from a flow at once.
+    const BATCH_RECORDS: usize;
+    /// The service for one range of a flow.
+    type Range<'a>: Service + Send
+    where
+        Self: 'a;
+
+    /// The service for a range of `flow`, whose records stand in `envelope`.
+    fn range(&self, envelope: Envelope, flow: FlowKey) -> Self::Range<'_>;
+
+    /// Records for which this is the same are sent one after the other; `key` is the hash of the declared key.
+    fn order(&self, key: Option<u64>) -> Option<u64>;
+}
+
+/// The writing end of a channel whose target keeps no cursor: after a crash up to one range comes again.
+#[derive(Debug)]
+pub struct BatchSink<T> {
+    target: T,
+    names: HashMap<ElementId, String>,
+    taken: Taken,
+}
+
+impl<T> BatchSink<T> {
+    /// A sink for the elements with these names.
+    pub fn new(target: T, names: HashMap<ElementId, String>) -> Self {
+        Self { target, names, taken: Taken::default() }
+    }
+}
+
+#[async_trait]
+impl<T: Target> Sink for BatchSink<T> {
+    async fn cursor(&self, _flow: FlowKey) -> Result<Option<Committed>, SinkError> {
+        Ok(None)
+    }
+
+    async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
+        let flow = delivery.flow;
+        let element = self.names.get(&flow.element).ok_or_else(SinkError::not_carried)?;
+        let range = self.target.range(Envelope::new(element, flow.lane), flow);
+        let rows = self.taken.left(delivery, |key| self.target.order(key));
+        send_all(&range, T::WHAT, flow, &rows, &self.taken).await?;
+        self.taken.settled(delivery);
+        Ok(Written { through: delivery.to })
+    }
+
+    async fn flush(&self, _flow: FlowKey, _why: Flush) -> Result<Written, SinkError> {
+        Ok(Written::ALL)
+    }
+
+    /// These services do not tell how many bytes they hold.
+    async fn stored_bytes(&self) -> u64 {
+        0
+    }
+
+    async fn close(&self) {}
+
+    fn batch_records(&self) -> usize {
+        T::BATCH_RECORDS
     }
 }
 
@@ -234,7 +301,6 @@ impl Envelope {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use headgate_types::ElementId;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
 

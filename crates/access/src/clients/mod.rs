@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use crate::error::AccessError;
 use crate::identities::{self, AppClient};
-use crate::scopes::{Scope, Scopes};
-use crate::tenants::{self, PLATFORM, TenantState};
+use crate::scopes::Scopes;
+use crate::tenants::{self, PLATFORM};
 use crate::text::{checked_name, new_secret, secret_hash};
 
 pub(crate) use store::{LoginRow, find_for_login, owner, scopes};
@@ -108,20 +108,11 @@ fn client(id: ClientId, new: NewClient, name: String, clock: &SharedClock) -> Cl
 pub async fn check(tx: &mut Tx, new: &NewClient) -> Result<String, AccessError> {
     let mut wrong = Vec::new();
     let name = checked_name("/name", &new.name).map_err(|error| wrong.push(error)).unwrap_or_default();
-    if new.scopes.is_empty() {
-        wrong.push(FieldError::new("/scopes", "invalid_scope", "a client has at least one scope"));
-    }
-    if new.tenant.is_some() && new.scopes.contains(Scope::Admin) {
-        wrong.push(FieldError::new("/scopes", "invalid_scope", "admin is not for clients of a tenant"));
-    }
+    wrong.extend(new.scopes.errors(new.tenant, "a client", "clients"));
     if !wrong.is_empty() {
         return Err(AccessError::Invalid(wrong));
     }
-    if let Some(tenant) = new.tenant
-        && tenants::get(tx, tenant).await?.state == TenantState::Offboarded
-    {
-        return Err(AccessError::TenantOffboarded);
-    }
+    tenants::refuse_ended(tx, new.tenant).await?;
     let owner = new.tenant.unwrap_or(PLATFORM);
     if store::list(tx, owner).await?.iter().filter(|client| client.revoked_at.is_none()).count() >= MAX_CLIENTS {
         let detail = format!("a tenant has at most {MAX_CLIENTS} clients; revoke one first");

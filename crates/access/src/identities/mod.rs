@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use crate::access::Access;
 use crate::error::AccessError;
 use crate::foreign::{MAX_NAME_BYTES, is_name};
-use crate::scopes::{Scope, Scopes};
-use crate::tenants::{self, PLATFORM, TenantState};
+use crate::scopes::Scopes;
+use crate::tenants::{self, PLATFORM};
 
 pub(crate) use store::{Bound, find_bound, remove_all};
 
@@ -101,20 +101,11 @@ impl Access {
             let detail = format!("a name has 1 to {MAX_NAME_BYTES} bytes and no control characters");
             wrong.push(FieldError::new("/name", "invalid_name", detail));
         }
-        if new.scopes.is_empty() {
-            wrong.push(FieldError::new("/scopes", "invalid_scope", "an identity has at least one scope"));
-        }
-        if new.tenant.is_some() && new.scopes.contains(Scope::Admin) {
-            wrong.push(FieldError::new("/scopes", "invalid_scope", "admin is not for identities of a tenant"));
-        }
+        wrong.extend(new.scopes.errors(new.tenant, "an identity", "identities"));
         if !wrong.is_empty() {
             return Err(AccessError::Invalid(wrong));
         }
-        if let Some(tenant) = new.tenant
-            && tenants::get(tx, tenant).await?.state == TenantState::Offboarded
-        {
-            return Err(AccessError::TenantOffboarded);
-        }
+        tenants::refuse_ended(tx, new.tenant).await?;
         let owner = new.tenant.unwrap_or(PLATFORM);
         if store::list(tx, owner).await?.len() >= MAX_IDENTITIES {
             let detail = format!("a tenant has at most {MAX_IDENTITIES} identities; bind a group instead");

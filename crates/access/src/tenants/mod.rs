@@ -187,6 +187,14 @@ pub async fn offboard(tx: &mut Tx, id: TenantId, clock: &SharedClock) -> Result<
     get(tx, id).await
 }
 
+/// Nothing more is made for a tenant that has ended; the platform never does.
+pub(crate) async fn refuse_ended(tx: &mut Tx, id: Option<TenantId>) -> Result<(), AccessError> {
+    match id {
+        Some(id) if get(tx, id).await?.state == TenantState::Offboarded => Err(AccessError::TenantOffboarded),
+        _ => Ok(()),
+    }
+}
+
 async fn transition(tx: &mut Tx, id: TenantId, to: TenantState, clock: &SharedClock) -> Result<Tenant, AccessError> {
     tx.act_for(id).await?;
     if store::set_state(tx, id, to, clock.now()).await? == 0 {

@@ -25,7 +25,7 @@ async fn stolen_key(world: &World) -> (SigningKey, String) {
     (SigningKey::from_bytes(&seed.as_slice().try_into().unwrap()), kid)
 }
 
-fn part(value: &Value) -> String {
+pub(super) fn part(value: &Value) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
@@ -44,13 +44,13 @@ fn claims_of(token: &str) -> Value {
     serde_json::from_slice(&claims).unwrap()
 }
 
-fn with(base: &Value, name: &str, value: Value) -> Value {
+pub(super) fn with(base: &Value, name: &str, value: Value) -> Value {
     let mut changed = base.clone();
     changed[name] = value;
     changed
 }
 
-fn without(base: &Value, name: &str) -> Value {
+pub(super) fn without(base: &Value, name: &str) -> Value {
     let mut changed = base.clone();
     changed.as_object_mut().unwrap().shift_remove(name);
     changed

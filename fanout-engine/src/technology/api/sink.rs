@@ -23,7 +23,7 @@ impl ApiSink {
 
     fn table(&self, flow: FlowKey) -> Result<Arc<Table>, SinkError> {
         let table = self.store.tables().iter().find(|table| table.element == flow.element);
-        table.cloned().ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))
+        table.cloned().ok_or_else(SinkError::not_carried)
     }
 }
 

@@ -89,7 +89,7 @@ impl FileSink {
 
     fn element(&self, flow: FlowKey) -> Result<&(OutputElement, Settings), SinkError> {
         let element = self.elements.get(&flow.element);
-        element.ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))
+        element.ok_or_else(SinkError::not_carried)
     }
 
     /// Publishes what is collected of a flow; returns how far its files reach.

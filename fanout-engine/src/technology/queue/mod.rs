@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use self::settings::Settings;
+use super::lanes::BatchSink;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
 use crate::cloud::{Place, QueueName};
@@ -70,8 +71,8 @@ impl Technology for Queue {
         let names = channel.elements.iter().map(|output| (output.element, output.name.clone())).collect();
         if let Some((place, session)) = channel.in_cloud().await? {
             let Place::Queue(QueueName { account, name }) = place else { return Err(channel.unfit()) };
-            let sink = sqs::SqsSink::connect(&session, &account, &name, names).await?;
-            return Ok(Opened { sink: Arc::new(sink), router: None });
+            let queue = sqs::Sqs::connect(&session, &account, &name).await?;
+            return Ok(Opened { sink: Arc::new(BatchSink::new(queue, names)), router: None });
         }
         let queue = store::Queue::open(&channel.directory()?, settings, channel.limits.retention_bytes).await?;
         let sink = sink::QueueSink::new(Arc::clone(&queue), names, channel.clock.clone());

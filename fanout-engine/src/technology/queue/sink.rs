@@ -36,10 +36,7 @@ impl Sink for QueueSink {
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
-        let element = self
-            .names
-            .get(&delivery.flow.element)
-            .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
+        let element = self.names.get(&delivery.flow.element).ok_or_else(SinkError::not_carried)?;
         let message = |(encoded, row): (&Arc<crate::shape::Encoded>, usize)| NewMessage {
             offset: encoded.offset(row),
             key: encoded.key_hash(row),

@@ -5,19 +5,17 @@
 //! was sent, so after a crash up to one range comes again under the same ids. A queue whose name ends in
 //! `.fifo` keeps the order of a key (its message group) and drops such repetitions for five minutes.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use headgate_types::channel::Lane;
-use headgate_types::{ElementId, Failpoint, reach};
+use headgate_types::{Failpoint, reach};
 
 use crate::cloud::Failure;
 use crate::technology::cloud::About;
-use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Taken, send_all};
-use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
+use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Target};
+use crate::technology::{FlowKey, SinkError};
 
 /// Bytes of a message and of a request: `MessageBytes` of the template.
 const MESSAGE_BYTES: usize = 262_144;
@@ -30,35 +28,29 @@ const BATCH_RECORDS: usize = 2_000;
 /// How the owner knows it.
 const WHAT: &str = "the queue";
 
-/// The writing end of a queue of SQS.
+/// A queue of SQS.
 #[derive(Debug)]
-pub struct SqsSink {
+pub struct Sqs {
     client: Client,
     url: String,
     fifo: bool,
-    names: HashMap<ElementId, String>,
-    taken: Taken,
 }
 
-impl SqsSink {
-    /// A sink for the elements with these names. Asks where the queue is, and so whether it is there and open to us.
-    pub async fn connect(
-        session: &SdkConfig,
-        account: &str,
-        name: &str,
-        names: HashMap<ElementId, String>,
-    ) -> Result<Self, SinkError> {
+impl Sqs {
+    /// Asks where the queue is, and so whether it is there and open to us.
+    pub async fn connect(session: &SdkConfig, account: &str, name: &str) -> Result<Self, SinkError> {
         let client = Client::new(session);
         let request = client.get_queue_url().queue_name(name).queue_owner_aws_account_id(account);
         let answer = request.send().await.map_err(|error| Failure::from(error).about(WHAT))?;
         let url = answer.queue_url.unwrap_or_default();
-        Ok(Self { client, url, fifo: name.ends_with(".fifo"), names, taken: Taken::default() })
+        Ok(Self { client, url, fifo: name.ends_with(".fifo") })
     }
 }
 
 /// The messages of one delivery.
-struct Messages<'a> {
-    sink: &'a SqsSink,
+#[derive(Debug)]
+pub struct Messages<'a> {
+    queue: &'a Sqs,
     envelope: Envelope,
     flow: FlowKey,
 }
@@ -68,7 +60,7 @@ impl Messages<'_> {
         let body = String::from_utf8(self.envelope.around(row.json))
             .map_err(|error| Failure::said("InvalidMessageContents", error.to_string()))?;
         let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(sendable(body));
-        let entry = if self.sink.fifo {
+        let entry = if self.queue.fifo {
             // A key is its own element's; records without one share a group.
             let element = self.flow.element.uuid().simple();
             let group = row.key.map_or_else(|| element.to_string(), |key| format!("{element}-{key:016x}"));
@@ -105,7 +97,7 @@ impl Service for Messages<'_> {
 
     async fn send(&self, rows: &[Row<'_>]) -> Result<Vec<Fate>, Failure> {
         let entries = rows.iter().enumerate().map(|(index, row)| self.entry(index, row)).collect::<Result<_, _>>()?;
-        let request = self.sink.client.send_message_batch().queue_url(&self.sink.url).set_entries(Some(entries));
+        let request = self.queue.client.send_message_batch().queue_url(&self.queue.url).set_entries(Some(entries));
         let answer = request.send().await?;
         reach(Failpoint::MessagesTaken);
         // What the answer does not name is sent again.
@@ -129,38 +121,17 @@ impl Service for Messages<'_> {
     }
 }
 
-#[async_trait]
-impl Sink for SqsSink {
-    async fn cursor(&self, _flow: FlowKey) -> Result<Option<Committed>, SinkError> {
-        Ok(None)
+impl Target for Sqs {
+    const WHAT: &'static str = WHAT;
+    const BATCH_RECORDS: usize = BATCH_RECORDS;
+    type Range<'a> = Messages<'a>;
+
+    fn range(&self, envelope: Envelope, flow: FlowKey) -> Messages<'_> {
+        Messages { queue: self, envelope, flow }
     }
 
-    async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
-        let flow = delivery.flow;
-        let element = self
-            .names
-            .get(&flow.element)
-            .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
-        let messages = Messages { sink: self, envelope: Envelope::new(element, flow.lane), flow };
-        // A standard queue has no order that could be kept. Without a key there is nothing to order by but the offset.
-        let rows = self.taken.left(delivery, |key| self.fifo.then(|| key.unwrap_or_default()));
-        send_all(&messages, WHAT, flow, &rows, &self.taken).await?;
-        self.taken.settled(delivery);
-        Ok(Written { through: delivery.to })
-    }
-
-    async fn flush(&self, _flow: FlowKey, _why: Flush) -> Result<Written, SinkError> {
-        Ok(Written::ALL)
-    }
-
-    /// SQS says how many messages it holds, about, and not how large they are.
-    async fn stored_bytes(&self) -> u64 {
-        0
-    }
-
-    async fn close(&self) {}
-
-    fn batch_records(&self) -> usize {
-        BATCH_RECORDS
+    /// A standard queue has no order that could be kept. Without a key there is nothing to order by but the offset.
+    fn order(&self, key: Option<u64>) -> Option<u64> {
+        self.fifo.then(|| key.unwrap_or_default())
     }
 }

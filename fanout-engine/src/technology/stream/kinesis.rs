@@ -5,19 +5,17 @@
 //! shard, in order; records without a key are spread by their ids. The platform's cursor decides what was
 //! sent, so after a crash up to one range comes again under the same ids.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
-use headgate_types::{ElementId, Failpoint, reach};
+use headgate_types::{Failpoint, reach};
 
 use crate::cloud::Failure;
 use crate::technology::cloud::About;
-use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Taken, send_all};
-use crate::technology::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
+use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Target};
+use crate::technology::{FlowKey, SinkError};
 
 /// What Kinesis takes: records and bytes of a request, bytes of a record, partition keys included.
 const BATCH: usize = 500;
@@ -32,38 +30,31 @@ const KEY_BYTES: usize = 32;
 /// How the owner knows it.
 const WHAT: &str = "the stream";
 
-/// The writing end of a stream of Kinesis.
+/// A stream of Kinesis.
 #[derive(Debug)]
-pub struct KinesisSink {
+pub struct Kinesis {
     client: Client,
     stream: String,
-    names: HashMap<ElementId, String>,
-    taken: Taken,
 }
 
-impl KinesisSink {
-    /// A sink for the elements with these names. Asks for the stream, and so whether it is there and open to us.
-    pub async fn connect(
-        session: &SdkConfig,
-        stream: String,
-        names: HashMap<ElementId, String>,
-    ) -> Result<Self, SinkError> {
+impl Kinesis {
+    /// Asks for the stream, and so whether it is there and open to us.
+    pub async fn connect(session: &SdkConfig, stream: String) -> Result<Self, SinkError> {
         let client = Client::new(session);
         let asked = client.describe_stream_summary().stream_name(&stream).send().await;
         let found = asked.map_err(|error| Failure::from(error).about(WHAT))?.stream_description_summary;
         match found.map(|found| found.stream_status) {
             // While it is resharded it takes records.
-            Some(StreamStatus::Active | StreamStatus::Updating) => {
-                Ok(Self { client, stream, names, taken: Taken::default() })
-            }
+            Some(StreamStatus::Active | StreamStatus::Updating) => Ok(Self { client, stream }),
             status => Err(SinkError::retry(format!("the stream is not ready: {status:?}"))),
         }
     }
 }
 
 /// The records of one delivery.
-struct Records<'a> {
-    sink: &'a KinesisSink,
+#[derive(Debug)]
+pub struct Records<'a> {
+    stream: &'a Kinesis,
     envelope: Envelope,
 }
 
@@ -85,7 +76,7 @@ impl Service for Records<'_> {
             entry.map_err(|error| Failure::said("InvalidRecord", error.to_string()))
         });
         let entries = entries.collect::<Result<_, _>>()?;
-        let request = self.sink.client.put_records().stream_name(&self.sink.stream).set_records(Some(entries));
+        let request = self.stream.client.put_records().stream_name(&self.stream.stream).set_records(Some(entries));
         let answer = request.send().await?;
         reach(Failpoint::RecordsTaken);
         let fates = answer.records.into_iter().map(|record| match record.error_code {
@@ -100,37 +91,16 @@ impl Service for Records<'_> {
     }
 }
 
-#[async_trait]
-impl Sink for KinesisSink {
-    async fn cursor(&self, _flow: FlowKey) -> Result<Option<Committed>, SinkError> {
-        Ok(None)
+impl Target for Kinesis {
+    const WHAT: &'static str = WHAT;
+    const BATCH_RECORDS: usize = BATCH_RECORDS;
+    type Range<'a> = Records<'a>;
+
+    fn range(&self, envelope: Envelope, _flow: FlowKey) -> Records<'_> {
+        Records { stream: self, envelope }
     }
 
-    async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
-        let flow = delivery.flow;
-        let element = self
-            .names
-            .get(&flow.element)
-            .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
-        let records = Records { sink: self, envelope: Envelope::new(element, flow.lane) };
-        let rows = self.taken.left(delivery, |key| key);
-        send_all(&records, WHAT, flow, &rows, &self.taken).await?;
-        self.taken.settled(delivery);
-        Ok(Written { through: delivery.to })
-    }
-
-    async fn flush(&self, _flow: FlowKey, _why: Flush) -> Result<Written, SinkError> {
-        Ok(Written::ALL)
-    }
-
-    /// Kinesis keeps records for as long as the size says and does not tell how many bytes they are.
-    async fn stored_bytes(&self) -> u64 {
-        0
-    }
-
-    async fn close(&self) {}
-
-    fn batch_records(&self) -> usize {
-        BATCH_RECORDS
+    fn order(&self, key: Option<u64>) -> Option<u64> {
+        key
     }
 }

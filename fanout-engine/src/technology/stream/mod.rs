@@ -26,6 +26,7 @@ use headgate_types::technology::TechnologyDescriptor;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::lanes::BatchSink;
 use super::{OpenChannel, Opened, SinkError, Technology};
 use crate::addresses::Address;
 use crate::cloud::Place;
@@ -66,8 +67,8 @@ impl Technology for Stream {
         let names = channel.elements.iter().map(|output| (output.element, output.name.clone())).collect();
         if let Some((place, session)) = channel.in_cloud().await? {
             let Place::Stream(name) = place else { return Err(channel.unfit()) };
-            let sink = kinesis::KinesisSink::connect(&session, name, names).await?;
-            return Ok(Opened { sink: Arc::new(sink), router: None });
+            let stream = kinesis::Kinesis::connect(&session, name).await?;
+            return Ok(Opened { sink: Arc::new(BatchSink::new(stream, names)), router: None });
         }
         let ring = ring::Ring::open(&channel.directory()?, &channel.limits, channel.clock.now()).await?;
         let ring = Arc::new(ring);

@@ -35,10 +35,7 @@ impl Sink for StreamSink {
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
-        let element = self
-            .names
-            .get(&delivery.flow.element)
-            .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
+        let element = self.names.get(&delivery.flow.element).ok_or_else(SinkError::not_carried)?;
         let bytes = delivery.bytes();
         let mut records = NewRecords::with_capacity(delivery.len(), usize::try_from(bytes).unwrap_or(0));
         for (encoded, row) in delivery.rows() {

@@ -79,10 +79,7 @@ impl Sink for WebhookSink {
         if delivery.is_empty() {
             return Ok(written);
         }
-        let receiver = self
-            .receivers
-            .get(&delivery.flow.element)
-            .ok_or_else(|| SinkError::retry("the element is not part of the channel any more"))?;
+        let receiver = self.receivers.get(&delivery.flow.element).ok_or_else(SinkError::not_carried)?;
         let lanes = split(delivery, receiver.settings.lanes, &self.places);
         let runs = lanes.iter().map(|(lane, rows)| self.run_lane(receiver, delivery, *lane, rows));
         // Every lane goes as far as it can; one that is refused does not stop the others.

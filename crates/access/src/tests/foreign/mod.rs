@@ -22,6 +22,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use super::tokens::{part, with, without};
 use super::{World, worlds};
 use crate::identities::{Identity, IdentityKind, NewIdentity};
 use crate::outbound::OutboundPolicy;
@@ -123,22 +124,6 @@ fn rsa_key(name: &str) -> Value {
 fn ec_key() -> Value {
     let (x, y) = file("ec.xy").split_once(' ').unwrap();
     json!({"kty": "EC", "kid": "ec", "crv": "P-256", "x": x, "y": y})
-}
-
-fn with(base: &Value, name: &str, value: Value) -> Value {
-    let mut changed = base.clone();
-    changed[name] = value;
-    changed
-}
-
-fn without(base: &Value, name: &str) -> Value {
-    let mut changed = base.clone();
-    changed.as_object_mut().unwrap().shift_remove(name);
-    changed
-}
-
-fn part(value: &Value) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
 /// Signs whatever the header says.
