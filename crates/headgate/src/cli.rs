@@ -127,7 +127,7 @@ pub struct DemoArguments {
 
 #[derive(Debug, Clone, Args)]
 pub struct BenchArguments {
-    /// Only these, by commas: B1,B2,B3,B4,B5,B6,B7,B8,B12
+    /// Only these, by commas: B1,B2,B3,B4,B5,B6,B7,B8,B12,B13
     #[arg(long, value_name = "NAMES")]
     pub only: Option<String>,
     /// How often each is measured, peers in turn

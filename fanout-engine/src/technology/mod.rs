@@ -6,8 +6,6 @@
 
 mod cloud;
 mod contract;
-#[cfg(test)]
-mod cost;
 mod lanes;
 mod problem;
 mod served;

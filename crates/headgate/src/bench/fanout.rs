@@ -283,7 +283,7 @@ async fn open(
 }
 
 /// Waits until a channel got this many records.
-async fn delivered(world: &World, channel: &Channel, rows: u64) -> Result<()> {
+pub(super) async fn delivered(world: &World, channel: &Channel, rows: u64) -> Result<()> {
     loop {
         let statistics = world.consumer.api.get(&format!("{}/statistics", channel.path)).await?;
         let records = statistics["flows"].as_array().into_iter().flatten().filter_map(|flow| flow["records"].as_u64());

@@ -1,6 +1,7 @@
 //! `headgate bench`: the product measured from outside, each figure beside a peer or beside itself
 //! in the same run. It prints what it measured and asserts nothing about time.
 
+mod cloud;
 mod fanout;
 mod ingest;
 mod jetstream;
@@ -55,6 +56,9 @@ pub async fn run(arguments: BenchArguments) -> Result<()> {
     if wanted("B12") {
         fanout::idle(&arguments, &mut report).await.context("B12")?;
     }
+    if wanted("B13") {
+        cloud::channels(&arguments, &mut report).await.context("B13")?;
+    }
     report.finish()
 }
 
@@ -68,9 +72,14 @@ struct World {
 
 impl World {
     async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags of `serve`.
+    async fn start_with(further: &[&str]) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("headgate-bench-").tempdir()?;
         let profiles = unlimited(directory.path())?;
-        let headgate = Headgate::start(directory.path(), &profiles).await?;
+        let headgate = Headgate::start(directory.path(), &profiles, further).await?;
         let (id, secret) = &headgate.admin;
         let admin = ApiClient::sign_in(&headgate.control, id, secret).await?;
         let provider = Organisation::create(&admin, &headgate.control, "Provider").await?;

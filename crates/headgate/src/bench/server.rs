@@ -38,6 +38,8 @@ impl Server {
         let mut process = Command::new(program)
             .args(arguments)
             .env("RUST_LOG", "error")
+            // For the account of AWS that only answers (B13); nothing else looks at them.
+            .envs([("AWS_ACCESS_KEY_ID", "bench"), ("AWS_SECRET_ACCESS_KEY", "bench")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -95,11 +97,11 @@ pub struct Headgate {
 }
 
 impl Headgate {
-    /// Starts it on an empty data directory with these profiles.
-    pub async fn start(directory: &Path, profiles: &Path) -> Result<Self> {
+    /// Starts it on an empty data directory with these profiles and further flags.
+    pub async fn start(directory: &Path, profiles: &Path, further: &[&str]) -> Result<Self> {
         let data = directory.join("data");
         let (data, profiles) = (data.to_string_lossy(), profiles.to_string_lossy());
-        let (server, mut lines) = Server::start(&[
+        let usual = [
             "serve",
             "--data-dir",
             &data,
@@ -113,7 +115,8 @@ impl Headgate {
             "127.0.0.1:0",
             "--outbound-allow",
             "127.0.0.0/8",
-        ])?;
+        ];
+        let (server, mut lines) = Server::start(&[&usual, further].concat())?;
         let (mut control, mut internal, mut id, mut secret) = (None, None, None, None);
         while let Some(line) = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await?? {
             match line.split_once(char::is_whitespace).map(|(name, value)| (name, value.trim().to_owned())) {
