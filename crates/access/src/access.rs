@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headgate_database::Db;
-use headgate_types::{ClientId, CredentialId, SharedClock, TenantId};
+use headgate_types::{ChannelId, ClientId, CredentialId, SharedClock, TenantId};
 use parking_lot::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::audit;
 use crate::clients::LoginRow;
-use crate::credentials::KeyRow;
+use crate::credentials::{KeyRow, SigningSecret};
 use crate::envelope::{Envelope, MasterKey};
 use crate::error::AccessError;
 use crate::foreign::{ForeignIssuer, ForeignIssuers};
@@ -72,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) keys: SigningKeys,
     pub(crate) clients: Recent<ClientId, Option<LoginRow>>,
     pub(crate) channel_keys: Recent<CredentialId, Option<KeyRow>>,
+    pub(crate) signing_secrets: Recent<ChannelId, Arc<[SigningSecret]>>,
     pub(crate) foreign: ForeignIssuers,
 }
 
@@ -94,8 +95,17 @@ impl Access {
         let envelope = Envelope::new(&config.master_key);
         let keys = SigningKeys::open(&db, &clock, &envelope).await?;
         let foreign = ForeignIssuers::open(&config.foreign, &config.issuer_url)?;
-        let (clients, channel_keys) = (Recent::default(), Recent::default());
-        Ok(Self(Arc::new(Inner { db, clock, config, envelope, keys, clients, channel_keys, foreign })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            clock,
+            config,
+            envelope,
+            keys,
+            clients: Recent::default(),
+            channel_keys: Recent::default(),
+            signing_secrets: Recent::default(),
+            foreign,
+        })))
     }
 
     /// Seals and opens secrets of other crates.
@@ -116,11 +126,12 @@ impl Access {
         &self.0.config.issuer_url
     }
 
-    /// Forgets what was read about clients, identities, tenants and channel keys. Call it after committing a
+    /// Forgets what was read about clients, identities, tenants and credentials of channels. Call it after committing a
     /// change of them, so that this process sees the change at once.
     pub fn forget(&self) {
         self.0.clients.clear();
         self.0.channel_keys.clear();
+        self.0.signing_secrets.clear();
         self.0.foreign.forget();
     }
 

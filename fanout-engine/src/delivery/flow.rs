@@ -31,6 +31,10 @@ const FULL_RECORDS: usize = 20_000;
 /// How long a flow that has to come to an end waits for the router before it pulls by itself.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Deliveries between two writes of the books, at most: as many may come again after a crash where the
+/// books are the cursor, and are marked then.
+pub const TOGETHER: u32 = 64;
+
 /// A snapshot being read.
 type Batches = BoxStream<'static, Result<Arc<LakeBatch>, LakeError>>;
 
@@ -51,8 +55,8 @@ pub struct Flow {
     pub row: FlowRow,
     /// What was pulled and shaped.
     pub window: Window,
-    /// Whether what is written next may have been written before.
-    pub repeated: bool,
+    /// How many of the next deliveries may have been written before.
+    pub unsure: u32,
     /// How often the sink crashed over what comes next.
     pub crashes: u32,
     plan: Arc<Plan>,
@@ -65,6 +69,8 @@ pub struct Flow {
     /// Behind a lock only because a stream cannot be shared between threads; nobody waits for it.
     snapshot: Mutex<Option<Batches>>,
     unsettled: VecDeque<Settled>,
+    /// The target holds everything through here, as it said last.
+    through: u64,
     /// When the oldest record not yet delivered was committed.
     behind_since: Option<DateTime<Utc>>,
 }
@@ -82,10 +88,10 @@ impl Flow {
     #[must_use]
     pub fn new(row: FlowRow, target: Option<u64>, plan: Arc<Plan>, output: &OutputElement, dims: Dims) -> Self {
         let start = target.map_or(row.booked, |held| held.max(row.starts_after).min(row.booked));
-        let repeated = start > row.starts_after;
+        let unsure = if start > row.starts_after { TOGETHER } else { 0 };
         Self {
             window: Window::new(start),
-            repeated,
+            unsure,
             crashes: 0,
             plan,
             route: None,
@@ -94,6 +100,7 @@ impl Flow {
             dims,
             snapshot: Mutex::default(),
             unsettled: VecDeque::new(),
+            through: 0,
             behind_since: None,
             row,
         }
@@ -256,17 +263,22 @@ impl Flow {
 
     fn passed(&mut self, to: u64) {
         self.window.advance(to);
-        self.repeated = false;
+        self.unsure = self.unsure.saturating_sub(1);
         if self.window.records() == 0 {
             self.behind_since = None;
         }
     }
 
-    /// What may be booked once the target holds everything through `through`.
-    pub fn settle(&mut self, through: u64) -> Option<Settled> {
+    /// Notes that the target holds everything through `through`.
+    pub const fn held(&mut self, through: u64) {
+        self.through = through;
+    }
+
+    /// What may be booked: what was written and the target holds.
+    pub fn settle(&mut self) -> Option<Settled> {
         let mut sum: Option<Settled> = None;
         while let Some(next) = self.unsettled.front()
-            && next.to <= through
+            && next.to <= self.through
         {
             let mut settled = sum.unwrap_or_default();
             settled.to = next.to;

@@ -23,7 +23,7 @@ use super::accounts::{self, Refusal};
 use super::bisect::{self, Cut};
 use super::books::{Settled, span_start};
 use super::bucket::Throttle;
-use super::flow::{Flow, FlowError};
+use super::flow::{Flow, FlowError, TOGETHER};
 use super::quota::{Allowed, Spent, allowed};
 use super::retry::Breaker;
 use super::ticks::Ticks;
@@ -37,6 +37,9 @@ pub const EMPTY_RANGE: u64 = 50_000;
 const DEGRADED: u32 = 5;
 /// Crashes of a sink over the same records before they are taken for refused (DATA-PLANE rule 29).
 const CRASHES: u32 = 3;
+/// How long a flow goes on before its books are written and another has its turn; a receiver that gets
+/// record by record would have a transaction for each otherwise.
+const SLICE: Duration = Duration::from_millis(20);
 /// How often a channel is looked at whose order is still being carried out.
 const INCOMPLETE: Duration = Duration::from_millis(250);
 /// How often a sink that collects is asked to publish what is old enough.
@@ -221,7 +224,18 @@ impl Worker {
         if let Some(wait) = self.held() {
             return wait;
         }
-        match self.advance(index).await {
+        let (begun, mut deliveries) = (Instant::now(), 0);
+        let advanced = loop {
+            let advanced = self.advance(index).await;
+            deliveries += 1;
+            let goes_on = matches!(advanced, Ok(Turn::Moved)) && deliveries < TOGETHER && begun.elapsed() < SLICE;
+            if !goes_on || self.held().is_some() {
+                break advanced;
+            }
+        };
+        // Whatever stopped it: what the target has by now is booked.
+        let booked = self.book(index).await;
+        match advanced.and_then(|turn| booked.map(|()| turn)) {
             Ok(turn) => turn,
             // Whoever drives the worker knows the new terms by now.
             Err(DeliveryError::Superseded) => Turn::Moved,
@@ -280,7 +294,7 @@ impl Worker {
         };
         let flow = &self.flows[index];
         let most = most.min(self.throttle.fitting(flow.window.sizes().take(most)));
-        let repeated = flow.repeated || flow.window.after() < flow.row.booked;
+        let repeated = flow.unsure > 0 || flow.window.after() < flow.row.booked;
         let delivery = flow.window.delivery(flow.key(), most, repeated);
         self.deliver(index, delivery).await?;
         Ok(Turn::Moved)
@@ -370,7 +384,7 @@ impl Worker {
         Err(SinkError::Reject { records: Vec::new(), reason: reason.to_owned() })
     }
 
-    /// One write, and the booking of what the target holds afterwards.
+    /// One write; what the target holds afterwards is booked at the end of the turn.
     async fn write(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
         if !self.terms.standing.holds() {
             return Err(DeliveryError::Superseded);
@@ -392,7 +406,8 @@ impl Worker {
         }
         metrics::counter!("headgate_delivered_records_total").increment(all.0);
         metrics::counter!("headgate_delivered_bytes_total").increment(all.1);
-        self.book(index, written.through).await
+        self.flows[index].held(written.through);
+        Ok(())
     }
 
     /// Makes a dead letter of the one record of a refused range, and moves on.
@@ -441,12 +456,14 @@ impl Worker {
             return Ok(());
         }
         let written = self.sink.flush(self.flows[index].key(), why).await?;
-        self.book(index, written.through).await
+        self.flows[index].held(written.through);
+        self.book(index).await
     }
 
-    async fn book(&mut self, index: usize, through: u64) -> Result<(), DeliveryError> {
+    /// Books what the target holds, in one entry.
+    async fn book(&mut self, index: usize) -> Result<(), DeliveryError> {
         let flow = &mut self.flows[index];
-        let Some(settled) = flow.settle(through) else { return Ok(()) };
+        let Some(settled) = flow.settle() else { return Ok(()) };
         match accounts::settle(&self.context, &flow.row, &flow.dims, &settled, None, self.spent).await {
             Ok(row) => {
                 flow.row = row;
@@ -468,7 +485,8 @@ impl Worker {
         if let DeliveryError::Sink(SinkError::NotYet(what)) = error {
             return Turn::Wait { limit: INCOMPLETE, why: Waiting::Incomplete(what) };
         }
-        self.flows[index].repeated = true;
+        let unsure = &mut self.flows[index].unsure;
+        *unsure = (*unsure).max(1);
         let limit = self.breaker.failed(Instant::now(), asked, &mut self.rng);
         let (channel, key) = (self.terms.channel, self.flows[index].key());
         if self.breaker.failures() <= 1 {

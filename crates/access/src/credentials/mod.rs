@@ -11,6 +11,7 @@ mod verify;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headgate_database::Tx;
@@ -109,6 +110,12 @@ pub struct Credential {
     /// When it was withdrawn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A secret that is used for signing, opened.
+pub(crate) struct SigningSecret {
+    secret: SecretString,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// A new credential, and the claim that reveals its secret once.
@@ -243,15 +250,31 @@ impl Access {
         self.open_row(&row)
     }
 
-    /// The signing secrets of a channel that are good now, newest first; during a rotation two.
+    /// The signing secrets of a channel that are good now, newest first; during a rotation two. A change by
+    /// another process is seen five seconds later at most.
     ///
     /// # Errors
     /// When the database fails or a secret cannot be opened.
     pub async fn signing_secrets(&self, channel: ChannelId) -> Result<Vec<SecretString>, AccessError> {
-        let mut tx = self.0.db.read_platform().await?;
         let now = self.0.clock.now();
-        let rows = store::of_channel(&mut tx, channel, CredentialKind::SigningSecret).await?;
-        rows.iter().filter(|row| row.is_good(now)).map(|row| self.open_row(row)).collect()
+        let secrets = match self.0.signing_secrets.get(&channel, now) {
+            Ok(secrets) => secrets,
+            Err(ticket) => {
+                let mut tx = self.0.db.read_platform().await?;
+                let rows = store::of_channel(&mut tx, channel, CredentialKind::SigningSecret).await?;
+                let good = rows.iter().filter(|row| row.is_good(now));
+                let secrets =
+                    good.map(|row| Ok(SigningSecret { secret: self.open_row(row)?, expires_at: row.expires_at }));
+                let secrets: Arc<[SigningSecret]> = secrets.collect::<Result<_, AccessError>>()?;
+                // Nothing tells of the first one when it is issued.
+                if !secrets.is_empty() {
+                    self.0.signing_secrets.put(channel, Arc::clone(&secrets), now, ticket);
+                }
+                secrets
+            }
+        };
+        let good = secrets.iter().filter(|one| one.expires_at.is_none_or(|end| now < end));
+        Ok(good.map(|one| one.secret.clone()).collect())
     }
 
     fn open_row(&self, row: &store::Row) -> Result<SecretString, AccessError> {

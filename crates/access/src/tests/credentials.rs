@@ -7,7 +7,7 @@ use super::{World, caller, worlds};
 use crate::audit::{self, Outcome};
 use crate::credentials::{self, CredentialState};
 use crate::tenants;
-use crate::{AccessError, CredentialKind, Issued, Scope, Scopes};
+use crate::{Access, AccessError, CredentialKind, Issued, Scope, Scopes};
 
 async fn issue(world: &World, tenant: TenantId, channel: ChannelId, kind: CredentialKind) -> Issued {
     let mut tx = world.db.control.tenant(tenant).await.unwrap();
@@ -171,6 +171,26 @@ async fn during_a_rotation_both_signing_secrets_are_used_newest_first() {
         assert!(matches!(stale, Err(AccessError::ClaimUsed)));
         world.clock.advance(TimeDelta::days(1));
         assert_eq!(world.access.signing_secrets(channel).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn signing_secrets_change_at_once_here_and_within_five_seconds_elsewhere() {
+    for world in worlds().await {
+        let (tenant, channel) = (world.tenant("a").await, ChannelId::new());
+        let count = async || world.access.signing_secrets(channel).await.unwrap().len();
+        assert_eq!(count().await, 0);
+        issue(&world, tenant, channel, CredentialKind::SigningSecret).await;
+        assert_eq!(count().await, 1);
+        rotate(&world, tenant, channel, CredentialKind::SigningSecret).await;
+        assert_eq!(count().await, 2);
+        let elsewhere = Access::open(world.db.control.clone(), world.clock(), world.config.clone()).await.unwrap();
+        let mut tx = world.db.control.platform().await.unwrap();
+        elsewhere.revoke_credentials(&mut tx, tenant, channel).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(count().await, 2);
+        world.clock.advance(TimeDelta::seconds(5));
+        assert_eq!(count().await, 0);
     }
 }
 
