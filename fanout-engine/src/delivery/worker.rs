@@ -226,11 +226,13 @@ impl Worker {
         }
         let (begun, mut deliveries) = (Instant::now(), 0);
         let advanced = loop {
-            let advanced = self.advance(index).await;
-            deliveries += 1;
-            let goes_on = matches!(advanced, Ok(Turn::Moved)) && deliveries < TOGETHER && begun.elapsed() < SLICE;
-            if !goes_on || self.held().is_some() {
-                break advanced;
+            match self.advance(index).await {
+                Ok(Turn::Moved) => deliveries += 1,
+                Ok(_) if deliveries > 0 => break Ok(Turn::Moved),
+                other => break other,
+            }
+            if deliveries == TOGETHER || begun.elapsed() >= SLICE || self.held().is_some() {
+                break Ok(Turn::Moved);
             }
         };
         // Whatever stopped it: what the target has by now is booked.

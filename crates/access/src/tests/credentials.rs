@@ -185,7 +185,7 @@ async fn signing_secrets_change_at_once_here_and_within_five_seconds_elsewhere()
         rotate(&world, tenant, channel, CredentialKind::SigningSecret).await;
         assert_eq!(count().await, 2);
         let elsewhere = Access::open(world.db.control.clone(), world.clock(), world.config.clone()).await.unwrap();
-        let mut tx = world.db.control.platform().await.unwrap();
+        let mut tx = world.db.control.tenant(tenant).await.unwrap();
         elsewhere.revoke_credentials(&mut tx, tenant, channel).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(count().await, 2);
