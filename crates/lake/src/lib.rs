@@ -44,6 +44,7 @@ mod writer;
 
 pub use batch::LakeBatch;
 pub use config::LakeConfig;
+pub use delta::parquet_properties;
 pub use error::{LakeError, Result};
 pub use extent::Extent;
 pub use lake::Lake;

@@ -8,11 +8,11 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::EnabledStatistics;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::encodings::parquet_properties;
 use crate::error::{LakeError, Result};
 use crate::layout::OFFSET;
 
@@ -85,8 +85,7 @@ struct Column {
 
 impl FileEncoder {
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        let properties = parquet_properties(schema)?
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by(concat!("headgate-lake ", env!("CARGO_PKG_VERSION")).to_owned())

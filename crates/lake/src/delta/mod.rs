@@ -5,6 +5,7 @@ mod actions;
 mod compact;
 mod current;
 mod data_file;
+mod encodings;
 mod files;
 #[cfg(test)]
 mod outside;
@@ -20,6 +21,7 @@ use std::path::Path;
 use headgate_types::{ElementId, SharedClock};
 
 pub(crate) use self::data_file::{DataFile, offsets};
+pub use self::encodings::parquet_properties;
 pub(crate) use self::read::FileReader;
 pub(crate) use self::table::{Commit, Table, TableState};
 use crate::config::LakeConfig;

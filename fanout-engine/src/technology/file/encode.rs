@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use headgate_lake::parquet_properties;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::basic::Encoding;
+use parquet::schema::types::ColumnPath;
 use serde_json::{Map, Value};
 
 use super::settings::Format;
@@ -89,8 +90,11 @@ fn write_field(bytes: &mut Vec<u8>, value: Option<&Value>) {
 fn parquet(parts: &[Slice]) -> Result<Vec<u8>, EncodeError> {
     let batches: Vec<RecordBatch> = parts.iter().map(columns).collect::<Result<_, _>>()?;
     let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+    let id = ColumnPath::from("_id");
+    let properties = parquet_properties(&schema)?
+        // Each differs from the one before in its last digits.
+        .set_column_dictionary_enabled(id.clone(), false)
+        .set_column_encoding(id, Encoding::DELTA_BYTE_ARRAY)
         .set_created_by("headgate".to_owned())
         .build();
     let mut bytes = Vec::new();
