@@ -1,6 +1,6 @@
 //! One value of a payload as the type its field has.
 
-use headgate_types::schema::DataType;
+use headgate_types::schema::{DAYS, DataType, MICROS};
 
 use super::json::{Json, Parser};
 use super::scalar::Scalar;
@@ -100,10 +100,12 @@ impl Reading {
             DataType::Json if textual => json_text(text),
             DataType::Json => Ok(Scalar::Text(Json::String(text.into()).to_text())),
             DataType::Timestamp => match time::micros(text, self.date_format.as_deref()) {
+                Some(micros) if !MICROS.contains(&micros) => Err(outside(text)),
                 Some(micros) => Ok(Scalar::Micros(micros)),
                 None => Err(Refusal::new("not_a_timestamp", format!("{} is not a timestamp", quoted(text)))),
             },
             DataType::Date => match time::days(text, self.date_format.as_deref()) {
+                Some(days) if !DAYS.contains(&days) => Err(outside(text)),
                 Some(days) => Ok(Scalar::Days(days)),
                 None => Err(Refusal::new("not_a_date", format!("{} is not a date", quoted(text)))),
             },
@@ -171,6 +173,11 @@ fn json_text(text: &str) -> Result<Scalar, Refusal> {
         Ok(value) => Ok(Scalar::Text(value.to_text())),
         Err(error) => Err(Refusal::new("invalid_json", format!("not JSON at byte {}: {}", error.at, error.what))),
     }
+}
+
+/// A time that no channel could write as RFC 3339.
+fn outside(text: &str) -> Refusal {
+    Refusal::new("out_of_range", format!("{} is outside the years 0000 to 9999 in UTC", quoted(text)))
 }
 
 fn not_a_number(text: &str) -> Refusal {
