@@ -199,7 +199,7 @@ pub async fn start(config: Config) -> Result<Running> {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             () = headgate_database::sync_failed() => {
-                anyhow::bail!("a database can no longer be trusted; the log above says why")
+                anyhow::bail!("a store can no longer be trusted; the log above says why")
             }
         }
     });

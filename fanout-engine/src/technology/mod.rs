@@ -11,7 +11,6 @@ mod cost;
 mod lanes;
 mod problem;
 mod served;
-mod sqlite;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::settings::Settings;
-use crate::technology::sqlite::{connect, int, uint};
+use crate::sqlite::{Database, connect, heed, int, uint};
 use crate::technology::{FlowKey, SinkError};
 
 const TABLES: &str = "
@@ -158,7 +158,7 @@ pub struct Queue {
 
 #[derive(Debug)]
 struct Store {
-    database: Option<Connection>,
+    database: Option<Database>,
     used: Instant,
 }
 
@@ -449,7 +449,8 @@ impl Queue {
             work(&queue, store.database.insert(database))
         });
         let failed = |detail: String| SinkError::retry(format!("the queue's store failed: {detail}"));
-        done.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+        let done = done.await.map_err(|error| failed(error.to_string()))?;
+        done.inspect_err(heed).map_err(|error| failed(error.to_string()))
     }
 }
 

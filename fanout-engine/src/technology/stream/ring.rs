@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::block::{Block, Kept, NewRecords, ends_of};
-use crate::technology::sqlite::{connect, int, uint};
+use crate::sqlite::{Database, connect, heed, int, uint};
 use crate::technology::{FlowKey, Rest, SinkError};
 
 /// Positions reserved by one synced write.
@@ -99,7 +99,7 @@ struct Retention {
 
 #[derive(Debug)]
 struct Writer {
-    database: Connection,
+    database: Database,
     retention: Retention,
     reserved: u64,
 }
@@ -391,6 +391,7 @@ impl Writer {
         headgate_types::reach(headgate_types::Failpoint::StreamAppended);
         // The records are there, whatever becomes of older ones: the next append takes them up.
         if let Err(error) = self.trim(&mut next, now) {
+            heed(&error);
             tracing::warn!(%error, "failed to drop what a stream need not keep; will retry");
         }
         Ok((to, next))
@@ -512,7 +513,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, SinkError> {
     let failed = |detail: String| SinkError::retry(format!("the stream's store failed: {detail}"));
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| failed(error.to_string())),
+        Ok(result) => result.inspect_err(heed).map_err(|error| failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
     }
 }
