@@ -252,6 +252,7 @@ impl Queue {
                     .prepare_cached("UPDATE queue SET bytes = ?1, live = ?2")?
                     .execute([int(bytes), int(live)])?;
                 transaction.commit()?;
+                headgate_types::reach(headgate_types::Failpoint::QueueAppended);
                 Ok(Ok(to))
             })
             .await?;
@@ -280,6 +281,12 @@ impl Queue {
                 let died = bury(&transaction, most_receives, now)?;
                 let received = take(&transaction, count, bytes, now + visibility, now)?;
                 transaction.commit()?;
+                if died {
+                    headgate_types::reach(headgate_types::Failpoint::QueueBuried);
+                }
+                if !received.is_empty() {
+                    headgate_types::reach(headgate_types::Failpoint::QueueReceived);
+                }
                 Ok((received, died))
             })
             .await?;
@@ -321,6 +328,9 @@ impl Queue {
                     }
                 }
                 transaction.commit()?;
+                if matches!(verdict, Verdict::Done) {
+                    headgate_types::reach(headgate_types::Failpoint::QueueAcknowledged);
+                }
                 Ok(gone)
             })
             .await?;
@@ -369,6 +379,9 @@ impl Queue {
                 })?;
                 transaction.execute("UPDATE queue SET live = live + ?1, dead = dead - ?1", [int(moved)])?;
                 transaction.commit()?;
+                if moved > 0 {
+                    headgate_types::reach(headgate_types::Failpoint::QueueRedriven);
+                }
                 Ok(moved)
             })
             .await?;
@@ -392,6 +405,9 @@ impl Queue {
             })?;
             transaction.execute("UPDATE queue SET bytes = bytes - ?1, dead = dead - ?2", [int(bytes), int(removed)])?;
             transaction.commit()?;
+            if removed > 0 {
+                headgate_types::reach(headgate_types::Failpoint::QueueDiscarded);
+            }
             Ok(removed)
         })
         .await
