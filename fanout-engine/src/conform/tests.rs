@@ -156,6 +156,29 @@ fn csv_takes_null_markers_units_and_dates() {
 }
 
 #[test]
+fn a_path_through_what_is_no_object_is_refused_and_one_through_nothing_is_no_value() {
+    let schema = schema(&[("city", DataType::String), ("all", DataType::Json)]);
+    let from = |name: &str, path: &str| InputField { from: Some(path.into()), ..InputField::plain(name) };
+    let model = InputModel { fields: vec![from("city", "a.city"), from("all", "a.b.c")], ..InputModel::default() };
+    let lines = [
+        r#"{"a":{"city":"x","b":{"c":[1]}}}"#,
+        r#"{"a":[{"city":"x"}]}"#,
+        r#"{"a":"x"}"#,
+        r#"{"a":{"city":"x","b":[{"c":1}]}}"#,
+        r#"{"a":null}"#,
+        r#"{}"#,
+    ];
+    let chunk = events(&schema, model, PayloadFormat::Ndjson, &lines.join("\n"));
+    let refused =
+        [(2, "wrong_type", Some("a.city")), (3, "wrong_type", Some("a.city")), (4, "wrong_type", Some("a.b.c"))];
+    assert_eq!(codes(&chunk), refused);
+    assert_eq!(chunk.refused[0].refusal.reason, "an array where the path needs an object");
+    assert_eq!(chunk.rows.len(), 3);
+    assert_eq!(chunk.rows[0].values, [Scalar::Text("x".into()), Scalar::Text("[1]".into())]);
+    assert_eq!(chunk.rows[2].values, [Scalar::Null, Scalar::Null]);
+}
+
+#[test]
 fn dotted_paths_unknown_fields_and_json_columns() {
     let schema = schema(&[("city", DataType::String), ("tags", DataType::Json)]);
     let city = InputField { from: Some("address.city".into()), ..InputField::plain("city") };

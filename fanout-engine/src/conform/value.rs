@@ -23,6 +23,8 @@ pub(super) enum Found<'a> {
     Number(&'a str),
     /// An object or array.
     Nested(&'a Json<'a>),
+    /// What stands where the path to it needs an object: an array, or a plain value.
+    NoObject(&'a Json<'a>),
 }
 
 impl<'a> From<&'a Json<'a>> for Found<'a> {
@@ -83,6 +85,10 @@ impl Reading {
                 DataType::Timestamp | DataType::Date if self.date_format.is_some() => self.text(number, false),
                 _ => self.wrong(number),
             },
+            Found::NoObject(value) => {
+                let found = if matches!(value, Json::Array(_)) { "an array" } else { "a plain value" };
+                Err(Refusal::new("wrong_type", format!("{found} where the path needs an object")))
+            }
             Found::Nested(value) => match self.data_type {
                 DataType::Json => Ok(Scalar::Text(value.to_text())),
                 _ => self.wrong(if matches!(value, Json::Array(_)) { "an array" } else { "an object" }),
