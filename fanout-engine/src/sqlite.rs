@@ -15,7 +15,10 @@ use rusqlite::{Connection, Error, ffi};
 /// The log is written back when it has so many pages, as SQLite does where nobody else does it.
 const LOG_PAGES: c_int = 1_000;
 
-/// A file open for writing.
+/// Free pages that a file keeps: 1 MiB.
+const KEPT_PAGES: u32 = 256;
+
+/// An open file.
 #[derive(Debug)]
 pub struct Database(Connection);
 
@@ -30,6 +33,13 @@ pub fn connect(file: &Path) -> Result<Database, Error> {
     Ok(Database(database))
 }
 
+/// Opens a file for reading.
+pub fn reader(file: &Path) -> Result<Database, Error> {
+    let database = Connection::open(file)?;
+    database.pragma_update(None, "query_only", true)?;
+    Ok(Database(database))
+}
+
 /// The commit is made, and the records may still be had from the log: a reader in the way or a full disk only puts this off.
 fn write_back(log: &Wal, pages: c_int) -> Result<(), Error> {
     if pages >= LOG_PAGES
@@ -38,6 +48,15 @@ fn write_back(log: &Wal, pages: c_int) -> Result<(), Error> {
         heed(&error);
     }
     Ok(())
+}
+
+/// Gives some of what was deleted back to the file system, where it is much. What was asked for is done whether or
+/// not this succeeds.
+pub fn shrink(database: &Connection) {
+    if let Err(error) = headgate_lake::give_back(database, KEPT_PAGES) {
+        heed(&error);
+        tracing::warn!(%error, "failed to give space back");
+    }
 }
 
 /// Ends the process if what failed was a sync.

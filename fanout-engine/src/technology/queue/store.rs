@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::settings::Settings;
-use crate::sqlite::{Database, connect, heed, int, uint};
+use crate::sqlite::{Database, connect, heed, int, shrink, uint};
 use crate::technology::{FlowKey, SinkError};
 
 const TABLES: &str = "
@@ -330,6 +330,7 @@ impl Queue {
                 transaction.commit()?;
                 if matches!(verdict, Verdict::Done) {
                     headgate_types::reach(headgate_types::Failpoint::QueueAcknowledged);
+                    shrink(database);
                 }
                 Ok(gone)
             })
@@ -407,6 +408,7 @@ impl Queue {
             transaction.commit()?;
             if removed > 0 {
                 headgate_types::reach(headgate_types::Failpoint::QueueDiscarded);
+                shrink(database);
             }
             Ok(removed)
         })

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::block::{Block, Kept, NewRecords, ends_of};
-use crate::sqlite::{Database, connect, heed, int, uint};
+use crate::sqlite::{Database, connect, heed, int, reader, shrink, uint};
 use crate::technology::{FlowKey, Rest, SinkError};
 
 /// Positions reserved by one synced write.
@@ -85,7 +85,7 @@ struct Store {
 
 #[derive(Debug)]
 struct Reader {
-    database: Option<Connection>,
+    database: Option<Database>,
     used: Instant,
 }
 
@@ -318,11 +318,7 @@ impl Reader {
         self.used = Instant::now();
         let database = match self.database.take() {
             Some(database) => database,
-            None => {
-                let database = Connection::open(file)?;
-                database.pragma_update(None, "query_only", true)?;
-                database
-            }
+            None => reader(file)?,
         };
         Ok(self.database.insert(database))
     }
@@ -489,7 +485,7 @@ impl Writer {
         transaction.commit()?;
         *ends = next;
         if gone > 0 {
-            self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
+            shrink(&self.database);
         }
         Ok(())
     }
