@@ -56,7 +56,7 @@ pub enum EngineFault {
     Io(#[from] std::io::Error),
     /// A store of the engine failed.
     #[error("failed to use a store: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(#[source] rusqlite::Error),
     /// Arrow failed.
     #[error("failed to encode or decode records: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -67,6 +67,13 @@ impl EngineFault {
     #[must_use]
     pub fn unfinished(what: &'static str, error: &tokio::task::JoinError) -> Self {
         if error.is_panic() { Self::Crashed(what) } else { Self::Closing }
+    }
+}
+
+impl From<rusqlite::Error> for EngineFault {
+    fn from(error: rusqlite::Error) -> Self {
+        crate::sqlite::heed(&error);
+        Self::Sqlite(error)
     }
 }
 

@@ -38,6 +38,7 @@ mod power_cut;
 pub mod projection;
 pub mod runtime;
 pub mod shape;
+mod sqlite;
 pub mod statistics;
 pub mod technology;
 mod tenant_quotas;

@@ -362,3 +362,75 @@ async fn a_database_whose_disk_fails_to_sync_ends_the_process_and_nothing_answer
         }
     }
 }
+
+/// What a channel of a profile holds.
+async fn held(channel: &Channel, profile: &str, count: usize) -> Vec<Value> {
+    let reader = ChannelReader::new(channel.url(), channel.secret("channel_key"));
+    match profile {
+        "api" => reader.api("readings").await.unwrap(),
+        "file" => reader.files().await.unwrap(),
+        "stream" => reader.stream().await.unwrap(),
+        _ => {
+            let http = Client::new();
+            let mut records = Vec::new();
+            while records.len() < count {
+                let request = http.post(format!("{}/receive?max=1000", channel.url()));
+                let answer = request.bearer_auth(channel.secret("channel_key")).send().await.unwrap();
+                let answer: Value = answer.json().await.unwrap();
+                let messages = answer["messages"].as_array().unwrap();
+                assert!(!messages.is_empty(), "{} of {count} messages", records.len());
+                records.extend(messages.iter().map(|message| message["data"].clone()));
+            }
+            records
+        }
+    }
+}
+
+/// The stores of channels sync their log now and then, and SQLite keeps to itself what fails there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_whose_disk_fails_to_sync_ends_the_process_and_nothing_is_lost_or_doubled() {
+    let wide = "x".repeat(20_000);
+    for profile in ["stream", "queue", "api", "file"] {
+        let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir().unwrap();
+        let disk = ShortDisk::new();
+        let channels = directory.path().canonicalize().unwrap().join("data/channels");
+        let options = Options { environment: disk.environment(&channels), ..Options::default() };
+        let platform = tokio::task::block_in_place(|| Platform::start_in(directory, options)).unwrap();
+        let mut stage = Stage::on(platform, "events").await;
+        let options = if profile == "file" { json!({"format": "ndjson", "roll_seconds": 1}) } else { json!({}) };
+        let channel = stage.channel(profile, options).await;
+        assert!(channels.is_dir());
+        let http = Client::new();
+        let (mut sent, mut unheard) = (Vec::new(), Vec::new());
+        let payload = |number: usize| -> Vec<Value> {
+            let wide = |mut record: Value| {
+                record["note"] = json!(wide);
+                record
+            };
+            (number * 20..(number + 1) * 20).map(|number| wide(reading(number))).collect()
+        };
+        disk.fail_syncs(true);
+        let mut next = 0;
+        eventually(&format!("the end of a process that cannot sync its {profile} channel"), async || {
+            let records = payload(next);
+            match post(&http, &stage.feed, &next.to_string(), lines(&records)).await {
+                Ok(StatusCode::ACCEPTED) => sent.extend(records),
+                _ => unheard.push(next),
+            }
+            next += 1;
+            (!stage.platform.is_running()).then_some(())
+        })
+        .await;
+        assert!(stage.platform.log().contains("could not be synced"), "{profile}: {}", stage.platform.log());
+        disk.fail_syncs(false);
+        tokio::task::block_in_place(|| stage.platform.start_again()).unwrap();
+        for number in unheard {
+            let records = payload(number);
+            assert_eq!(post(&http, &stage.feed, &number.to_string(), lines(&records)).await.unwrap(), 202);
+            sent.extend(records);
+        }
+        stage.settled(&channel, sent.len()).await;
+        let held = held(&channel, profile, sent.len()).await;
+        Records::of(&sent).assert_equals(&Records::of(&held), profile);
+    }
+}

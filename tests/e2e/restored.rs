@@ -14,15 +14,15 @@ use crate::harness::world::Channel;
 use crate::harness::{Stage, eventually};
 
 const PART: usize = 100;
-/// Those that are read; the fourth channel pushes.
-const PROFILES: [&str; 3] = ["api", "file", "stream"];
+/// Those that are read; the fifth channel pushes.
+const PROFILES: [&str; 4] = ["api", "file", "stream", "queue"];
 
 /// A stage with a channel of each kind.
 struct Scene {
     stage: Stage,
     receiver: Receiver,
-    /// `api`, `file`, `stream`, `webhook`.
-    channels: [Channel; 4],
+    /// `api`, `file`, `stream`, `queue`, `webhook`.
+    channels: [Channel; 5],
 }
 
 impl Scene {
@@ -32,6 +32,8 @@ impl Scene {
         let api = stage.channel("api", json!({})).await;
         let file = stage.channel("file", json!({"format": "ndjson", "roll_seconds": 1})).await;
         let stream = stage.channel("stream", json!({})).await;
+        // Nothing is acknowledged: every message comes again.
+        let queue = stage.channel("queue", json!({"visibility_seconds": 1, "max_receives": 1000})).await;
         let order = stage.order_out("webhook", &json!({"url": receiver.url, "batch_records": 50}));
         let secrets = async |kind: &str, secret: &str| {
             if kind == "signing_secret" {
@@ -39,7 +41,7 @@ impl Scene {
             }
         };
         let webhook = stage.consumer.order("out", &order, |_| {}, secrets).await.unwrap();
-        Self { stage, receiver, channels: [api, file, stream, webhook] }
+        Self { stage, receiver, channels: [api, file, stream, queue, webhook] }
     }
 
     /// Sends part `number` of the readings and waits until all channels have everything through it.
@@ -80,10 +82,17 @@ impl Scene {
     async fn holds(&self, parts: usize) {
         let sent: Vec<Value> = (0..parts * PART).map(reading).collect();
         let expected = Records::of(&sent);
-        let [api, file, stream, _] = &self.channels;
+        let [api, file, stream, queue, _] = &self.channels;
         expected.assert_equals(&Records::of(&read(api, "api").await), "api");
         expected.assert_equals(&Records::of(&read(file, "file").await), "file");
         expected.assert_equals(&Records::of(by_id(read(stream, "stream").await).values()), "stream");
+        let mut received = BTreeMap::new();
+        eventually("the queue gives everything", async || {
+            received.extend(by_id(read(queue, "queue").await));
+            (received.len() == parts * PART).then_some(())
+        })
+        .await;
+        expected.assert_equals(&Records::of(received.values()), "queue");
         let pushed = self.receiver.with(|received| received.records()).await;
         expected.assert_equals(&Records::of(by_id(pushed).values()), "webhook");
     }
@@ -94,8 +103,17 @@ async fn read(channel: &Channel, profile: &str) -> Vec<Value> {
     match profile {
         "api" => reader.api("readings").await.unwrap(),
         "file" => reader.files().await.unwrap(),
+        "queue" => messages(channel).await,
         _ => reader.stream().await.unwrap(),
     }
+}
+
+/// What a queue gives now: what it gave in the second before comes later.
+async fn messages(channel: &Channel) -> Vec<Value> {
+    let request = reqwest::Client::new().post(format!("{}/receive?max=1000", channel.url()));
+    let answer = request.bearer_auth(channel.secret("channel_key")).send().await.unwrap();
+    let answer: Value = answer.error_for_status().unwrap().json().await.unwrap();
+    answer["messages"].as_array().unwrap().iter().map(|message| message["data"].clone()).collect()
 }
 
 /// Records by their id, which stands for one content.

@@ -335,7 +335,7 @@ pub async fn remove(tx: &mut Tx, owner: TenantId, id: ElementId) -> Result<(), C
 ///
 /// # Errors
 /// `Refused` when the document is wrong, `Stale` when `expected_version` is given and is not the
-/// element's, `NameTaken`, `NotFound`.
+/// element's, `NameTaken`, `NotFound`, also for a retired one.
 pub async fn update(
     tx: &mut Tx,
     owner: TenantId,
@@ -345,6 +345,10 @@ pub async fn update(
     now: DateTime<Utc>,
 ) -> Result<Element, CatalogError> {
     let old = get(tx, owner, id).await?;
+    if old.state == ElementState::Retired {
+        // Its name is another's to take, and nobody finds it any more.
+        return Err(CatalogError::NotFound("element"));
+    }
     if expected_version.is_some_and(|expected| expected != old.version) {
         return Err(CatalogError::Stale("element"));
     }

@@ -83,6 +83,21 @@ async fn a_client_secret_is_shown_once_even_to_a_repeated_request() {
 }
 
 #[tokio::test]
+async fn an_administrator_cannot_revoke_the_client_it_is_logged_in_with() {
+    for api in TestApi::all().await {
+        let clients = api.get(&api.admin, "/v1/admin/clients").await.expect(200);
+        let own = clients.body["items"][0]["id"].as_str().unwrap().to_owned();
+        let refused = api.post(&api.admin, &format!("/v1/admin/clients/{own}/revoke"), &json!({})).await.expect(409);
+        assert_eq!(refused.body["code"], "own_client");
+        let other = api.post(&api.admin, "/v1/admin/clients", &json!({"name": "second"})).await.expect(201);
+        let other = other.body["id"].as_str().unwrap().to_owned();
+        api.post(&api.admin, &format!("/v1/admin/clients/{other}/revoke"), &json!({})).await.expect(200);
+        let still = api.get(&api.admin, "/v1/admin/clients").await.expect(200);
+        assert!(still.body["items"][0]["revoked_at"].is_null());
+    }
+}
+
+#[tokio::test]
 async fn a_tenants_client_cannot_have_the_platforms_scope() {
     for api in TestApi::all().await {
         let tenant = api.tenant("a").await;

@@ -1,20 +1,8 @@
 //! What can go wrong between us and the database.
 
-use std::sync::LazyLock;
-
 use headgate_types::{Coded, ErrorKind};
-use tokio::sync::watch;
 
-/// Whether a file of a database could not be synced.
-static UNSYNCED: LazyLock<watch::Sender<bool>> = LazyLock::new(watch::Sender::default);
-
-/// Waits until a file of a database could not be synced. What was written to it may be gone although it can
-/// still be read, and a later sync may succeed without it (DATA-PLANE rule 36): the process has to end, and a
-/// restart reads what is really there. It is a matter of the process, so one signal serves every part.
-pub async fn sync_failed() {
-    // The sender is static.
-    let _ = UNSYNCED.subscribe().wait_for(|failed| *failed).await;
-}
+use crate::unsynced;
 
 /// A failure of the database.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +22,7 @@ pub enum DbError {
     /// The database's disk has no room for more.
     #[error("the disk of the database is full")]
     Full,
-    /// The database's disk failed to make a write durable; see [`sync_failed`].
+    /// The database's disk failed to make a write durable; see [`sync_failed`](crate::sync_failed).
     #[error("the disk of the database failed to sync")]
     Unsynced,
     /// The configuration does not describe a database that can be opened.
@@ -68,8 +56,7 @@ impl From<sqlx::Error> for DbError {
                 Some("13" | "4874" | "53100") => Self::Full,
                 // SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC.
                 Some("1034" | "1290") => {
-                    tracing::error!(%error, "a file of a database could not be synced");
-                    UNSYNCED.send_replace(true);
+                    unsynced::report_failed_sync("a database", &error);
                     Self::Unsynced
                 }
                 // SQLITE_CANTOPEN: no file may be opened at the moment; too_many_connections.

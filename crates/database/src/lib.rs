@@ -23,13 +23,15 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tx;
+mod unsynced;
 
 pub use arguments::{Argument, Arguments};
 pub use db::{Db, Options, Role};
-pub use error::{DbError, sync_failed};
+pub use error::DbError;
 pub use filter::{FilterColumn, FilterType, filter_condition};
 pub use migrate::Part;
 pub use signal::Signal;
 pub use sqlx::FromRow;
 pub use sqlx::types::Json;
 pub use tx::{Dialect, Row, Tx};
+pub use unsynced::{report_failed_sync, sync_failed};

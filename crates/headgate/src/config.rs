@@ -127,6 +127,10 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_LAKE_CHECKPOINT_EVERY", value_name = "N", hide = true)]
     pub lake_checkpoint_every: Option<u64>,
 
+    /// Seconds for which a data file is kept that its table no longer names [default: 86400]
+    #[arg(long, env = "HEADGATE_LAKE_VACUUM_AGE", value_name = "SECONDS", hide = true)]
+    pub lake_vacuum_age: Option<u64>,
+
     /// Seconds without a record or a reader after which a channel is kept as what has it called for [default: 60]
     #[arg(long, env = "HEADGATE_REST_AFTER", value_name = "SECONDS", hide = true)]
     pub rest_after: Option<u64>,
@@ -200,6 +204,8 @@ pub struct Config {
     pub lake_compact_files: Option<usize>,
     /// See [`Settings::lake_checkpoint_every`].
     pub lake_checkpoint_every: Option<u64>,
+    /// See [`Settings::lake_vacuum_age`].
+    pub lake_vacuum_age: Option<Duration>,
     /// See [`Settings::rest_after`].
     pub rest_after: Option<Duration>,
 }
@@ -232,7 +238,7 @@ impl Settings {
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
             tls_cert tls_key insecure_http outbound_allow profiles issuers aws_profiles aws_installation aws_platform_role
             aws_region aws_endpoint_url token_seconds usage_span lake_roll_bytes lake_compact_files
-            lake_checkpoint_every rest_after log_json)
+            lake_checkpoint_every lake_vacuum_age rest_after log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
@@ -262,6 +268,7 @@ impl Settings {
             lake_roll_bytes: self.lake_roll_bytes,
             lake_compact_files: self.lake_compact_files,
             lake_checkpoint_every: self.lake_checkpoint_every,
+            lake_vacuum_age: self.lake_vacuum_age.map(Duration::from_secs),
             rest_after: self.rest_after.map(Duration::from_secs),
         };
         if !(1..=86_400).contains(&config.token_seconds) {

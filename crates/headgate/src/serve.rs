@@ -199,7 +199,7 @@ pub async fn start(config: Config) -> Result<Running> {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             () = headgate_database::sync_failed() => {
-                anyhow::bail!("a database can no longer be trusted; the log above says why")
+                anyhow::bail!("a store can no longer be trusted; the log above says why")
             }
         }
     });
@@ -211,6 +211,7 @@ pub async fn start(config: Config) -> Result<Running> {
         lake_config.roll_bytes = config.lake_roll_bytes.unwrap_or(lake_config.roll_bytes);
         lake_config.compact_files = config.lake_compact_files.unwrap_or(lake_config.compact_files);
         lake_config.checkpoint_every = config.lake_checkpoint_every.unwrap_or(lake_config.checkpoint_every).max(1);
+        lake_config.vacuum_age = config.lake_vacuum_age.unwrap_or(lake_config.vacuum_age);
         let lake = Lake::open(lake_config, Arc::clone(&clock)).await.context("failed to open the lake")?;
         let cloud = Cloud::new(config.cloud.clone());
         let ingest = Ingest::new(IngestParts {

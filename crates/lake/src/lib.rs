@@ -54,4 +54,5 @@ pub use layout::{
     log_schema,
 };
 pub use log::{Appended, Fenced, Log, LogExtent, NewCommit, Position, SideEntry};
+pub use sqlite::give_back;
 pub use writer::LakeWriter;

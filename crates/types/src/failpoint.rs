@@ -64,6 +64,8 @@ failpoints! {
     TableCompacted
     /// Live rows are written anew; the files before are there.
     CurrentWritten
+    /// A data file that no table names is gone; others are there.
+    TableFileRemoved
     /// A file's bytes are durable under no name of the channel's.
     FileStaged
     /// The intent to publish a file is durable.
@@ -90,6 +92,18 @@ failpoints! {
     StreamReserved
     /// A stream holds records; no reader has heard.
     StreamAppended
+    /// A queue holds messages and cursor; no receiver has heard.
+    QueueAppended
+    /// A message that nobody acknowledged is a dead letter; what waited behind it may be received.
+    QueueBuried
+    /// Messages are given out; their receiver has not heard.
+    QueueReceived
+    /// Messages are acknowledged; their receiver has not heard.
+    QueueAcknowledged
+    /// Dead letters are messages again; their receiver has not heard.
+    QueueRedriven
+    /// Dead letters are gone; their receiver has not heard.
+    QueueDiscarded
     /// An api table holds records and cursor.
     ApiWritten
     /// A receiver has answered 2xx; no cursor knows.

@@ -1,6 +1,7 @@
 //! The schema of an element: named, typed fields with their meaning.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +10,14 @@ use crate::error::FieldError;
 
 /// The most fields a schema may have.
 pub const MAX_FIELDS: usize = 1_000;
+
+/// Days since 1970-01-01 that a date can be: those of the years 0000 to 9999, which are all that
+/// RFC 3339 can write (section 5.6: a year has four digits and no sign). What is written is read back
+/// by every client only within them.
+pub const DAYS: RangeInclusive<i32> = -719_528..=2_932_896;
+
+/// Microseconds since 1970-01-01T00:00:00Z that a timestamp can be: the days of [`DAYS`] in UTC.
+pub const MICROS: RangeInclusive<i64> = -719_528 * 86_400_000_000..=2_932_897 * 86_400_000_000 - 1;
 
 /// What an element is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -59,9 +68,9 @@ pub enum DataType {
     Float64,
     /// UTF-8 text.
     String,
-    /// A moment in UTC with microseconds; RFC 3339 in JSON.
+    /// A moment in UTC with microseconds, within [`MICROS`]; RFC 3339 in JSON.
     Timestamp,
-    /// A calendar day; `YYYY-MM-DD` in JSON.
+    /// A calendar day, within [`DAYS`]; `YYYY-MM-DD` in JSON.
     Date,
     /// Any JSON value, kept as its text.
     Json,

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use headgate_types::FieldError;
 use headgate_types::engine::{InferSchema, InferredSchema};
 use headgate_types::model::{InputField, InputModel, PayloadFormat};
-use headgate_types::schema::{DataType, Field, MAX_FIELDS, Schema, name_error};
+use headgate_types::schema::{DAYS, DataType, Field, MAX_FIELDS, MICROS, Schema, name_error};
 use indexmap::IndexMap;
 
 use super::csv::CsvReader;
@@ -55,8 +55,8 @@ impl Fits {
             bool: matches!(text, "true" | "TRUE" | "True" | "false" | "FALSE" | "False"),
             int: float && text.parse::<i64>().is_ok(),
             float,
-            date: time::days(text, None).is_some(),
-            timestamp: time::micros(text, None).is_some(),
+            date: time::days(text, None).is_some_and(|days| DAYS.contains(&days)),
+            timestamp: time::micros(text, None).is_some_and(|micros| MICROS.contains(&micros)),
         }
     }
 

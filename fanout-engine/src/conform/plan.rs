@@ -184,7 +184,9 @@ fn find<'r>(record: &'r Json<'r>, source: &str) -> Found<'r> {
     for segment in source.split('.') {
         match value.member(segment) {
             Some(member) => value = member,
-            None => return Found::Missing,
+            None if matches!(value, Json::Object(_) | Json::Null) => return Found::Missing,
+            // It is not that there is nothing: the source means something else than the model.
+            None => return Found::NoObject(value),
         }
     }
     value.into()

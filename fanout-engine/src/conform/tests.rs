@@ -5,7 +5,7 @@ use headgate_types::engine::InferSchema;
 use headgate_types::model::{
     InputField, InputModel, OperationField, PayloadFormat, UnitConversion, UnknownFields, WriteMode,
 };
-use headgate_types::schema::{DataType, ElementKind, Field, Schema};
+use headgate_types::schema::{DAYS, DataType, ElementKind, Field, MICROS, Schema};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -129,13 +129,23 @@ fn csv_takes_null_markers_units_and_dates() {
                 ,50,01.02.2013,2013-01-01T06:00:00Z,1,x\n\
                 \"JFK\",32,2013-02-01,2013-01-01 06:00:00.25,1,x\n\
                 LGA,NA,,2013-01-01T06:00:00+01:00,1,x\n\
-                LGA,1\n";
+                LGA,1\n\
+                LGA,1,01.02.+12013,2013-01-01T06:00:00Z,1,x\n\
+                LGA,1,,0000-01-01T00:00:00+00:01,1,x\n\
+                LGA,1,31.12.9999,9999-12-31T23:59:59.999999Z,1,x\n";
     let plan = InputPlan::compile(ElementKind::Entity, &schema, &model).unwrap();
     let chunk = all(plan, PayloadFormat::Csv, None, text.as_bytes(), u64::MAX);
     assert_eq!(
         codes(&chunk),
-        [(2, "required", Some("origin")), (3, "not_a_date", Some("day")), (5, "ragged_row", None)]
+        [
+            (2, "required", Some("origin")),
+            (3, "not_a_date", Some("day")),
+            (5, "ragged_row", None),
+            (6, "out_of_range", Some("day")),
+            (7, "out_of_range", Some("at")),
+        ]
     );
+    assert_eq!(chunk.rows[2].values[2..4], [Scalar::Days(*DAYS.end()), Scalar::Micros(*MICROS.end())]);
     assert_eq!(chunk.refused[1].raw, "JFK,32,2013-02-01,2013-01-01 06:00:00.25,1,x");
     let micros = 1_357_020_000_000_000;
     assert_eq!(
@@ -143,6 +153,29 @@ fn csv_takes_null_markers_units_and_dates() {
         [Scalar::Float(100.0), Scalar::Days(15_737), Scalar::Micros(micros), Scalar::Float(0.5)]
     );
     assert_eq!(chunk.rows[1].values[1..4], [Scalar::Null, Scalar::Null, Scalar::Micros(micros - 3_600_000_000)]);
+}
+
+#[test]
+fn a_path_through_what_is_no_object_is_refused_and_one_through_nothing_is_no_value() {
+    let schema = schema(&[("city", DataType::String), ("all", DataType::Json)]);
+    let from = |name: &str, path: &str| InputField { from: Some(path.into()), ..InputField::plain(name) };
+    let model = InputModel { fields: vec![from("city", "a.city"), from("all", "a.b.c")], ..InputModel::default() };
+    let lines = [
+        r#"{"a":{"city":"x","b":{"c":[1]}}}"#,
+        r#"{"a":[{"city":"x"}]}"#,
+        r#"{"a":"x"}"#,
+        r#"{"a":{"city":"x","b":[{"c":1}]}}"#,
+        r#"{"a":null}"#,
+        r#"{}"#,
+    ];
+    let chunk = events(&schema, model, PayloadFormat::Ndjson, &lines.join("\n"));
+    let refused =
+        [(2, "wrong_type", Some("a.city")), (3, "wrong_type", Some("a.city")), (4, "wrong_type", Some("a.b.c"))];
+    assert_eq!(codes(&chunk), refused);
+    assert_eq!(chunk.refused[0].refusal.reason, "an array where the path needs an object");
+    assert_eq!(chunk.rows.len(), 3);
+    assert_eq!(chunk.rows[0].values, [Scalar::Text("x".into()), Scalar::Text("[1]".into())]);
+    assert_eq!(chunk.rows[2].values, [Scalar::Null, Scalar::Null]);
 }
 
 #[test]

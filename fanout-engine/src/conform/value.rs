@@ -1,6 +1,6 @@
 //! One value of a payload as the type its field has.
 
-use headgate_types::schema::DataType;
+use headgate_types::schema::{DAYS, DataType, MICROS};
 
 use super::json::{Json, Parser};
 use super::scalar::Scalar;
@@ -23,6 +23,8 @@ pub(super) enum Found<'a> {
     Number(&'a str),
     /// An object or array.
     Nested(&'a Json<'a>),
+    /// What stands where the path to it needs an object: an array, or a plain value.
+    NoObject(&'a Json<'a>),
 }
 
 impl<'a> From<&'a Json<'a>> for Found<'a> {
@@ -83,6 +85,10 @@ impl Reading {
                 DataType::Timestamp | DataType::Date if self.date_format.is_some() => self.text(number, false),
                 _ => self.wrong(number),
             },
+            Found::NoObject(value) => {
+                let found = if matches!(value, Json::Array(_)) { "an array" } else { "a plain value" };
+                Err(Refusal::new("wrong_type", format!("{found} where the path needs an object")))
+            }
             Found::Nested(value) => match self.data_type {
                 DataType::Json => Ok(Scalar::Text(value.to_text())),
                 _ => self.wrong(if matches!(value, Json::Array(_)) { "an array" } else { "an object" }),
@@ -100,10 +106,12 @@ impl Reading {
             DataType::Json if textual => json_text(text),
             DataType::Json => Ok(Scalar::Text(Json::String(text.into()).to_text())),
             DataType::Timestamp => match time::micros(text, self.date_format.as_deref()) {
+                Some(micros) if !MICROS.contains(&micros) => Err(outside(text)),
                 Some(micros) => Ok(Scalar::Micros(micros)),
                 None => Err(Refusal::new("not_a_timestamp", format!("{} is not a timestamp", quoted(text)))),
             },
             DataType::Date => match time::days(text, self.date_format.as_deref()) {
+                Some(days) if !DAYS.contains(&days) => Err(outside(text)),
                 Some(days) => Ok(Scalar::Days(days)),
                 None => Err(Refusal::new("not_a_date", format!("{} is not a date", quoted(text)))),
             },
@@ -171,6 +179,11 @@ fn json_text(text: &str) -> Result<Scalar, Refusal> {
         Ok(value) => Ok(Scalar::Text(value.to_text())),
         Err(error) => Err(Refusal::new("invalid_json", format!("not JSON at byte {}: {}", error.at, error.what))),
     }
+}
+
+/// A time that no channel could write as RFC 3339.
+fn outside(text: &str) -> Refusal {
+    Refusal::new("out_of_range", format!("{} is outside the years 0000 to 9999 in UTC", quoted(text)))
 }
 
 fn not_a_number(text: &str) -> Refusal {

@@ -11,9 +11,10 @@ mod power;
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
 
 use crate::error::EngineFault;
+use crate::sqlite::{Database, connect};
 
 /// Of the tables below. A file of another form is emptied and caught up.
 const FORM: i64 = 1;
@@ -27,7 +28,7 @@ const TABLES: &str = "
 /// The rows of one entity. Keys and rows are encoded by [`crate::conform::encode_row`]. Calls block.
 #[derive(Debug)]
 pub struct Projection {
-    database: Connection,
+    database: Database,
 }
 
 impl Projection {
@@ -36,9 +37,7 @@ impl Projection {
     /// # Errors
     /// When the file cannot be used.
     pub fn open(file: &Path) -> Result<Self, EngineFault> {
-        let database = Connection::open(file)?;
-        database.pragma_update(None, "journal_mode", "WAL")?;
-        database.pragma_update(None, "synchronous", "NORMAL")?;
+        let database = connect(file)?;
         if database.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? != FORM {
             database.execute_batch("DROP TABLE IF EXISTS rows; DROP TABLE IF EXISTS position;")?;
         }

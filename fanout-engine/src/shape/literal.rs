@@ -1,8 +1,8 @@
 //! Literals take the type of what they are compared with, losslessly or not at all (rule 21).
 
 use arrow::datatypes::{DataType as ArrowType, TimeUnit};
-use chrono::DateTime;
 use datafusion::common::ScalarValue;
+use headgate_types::schema::{DAYS, MICROS};
 
 use super::types::{parse_date, parse_timestamp};
 
@@ -38,6 +38,9 @@ pub(super) fn cast(value: &ScalarValue, target: &ArrowType) -> Result<ScalarValu
                 Err(format!("{float} is not a value of type {}", name(target)))
             }
         }
+        // What only an expression can say, such as a number cast to a date.
+        (ScalarValue::Date32(Some(days)), _) if !DAYS.contains(days) => Err(outside(value)),
+        (ScalarValue::TimestampMicrosecond(Some(micros), _), _) if !MICROS.contains(micros) => Err(outside(value)),
         (ScalarValue::Date32(Some(_)), ArrowType::Date32) => Ok(value.clone()),
         (ScalarValue::Date32(Some(days)), ArrowType::Timestamp(..)) => Ok(timestamp(i64::from(*days) * MICROS_PER_DAY)),
         (ScalarValue::TimestampMicrosecond(Some(micros), _), ArrowType::Timestamp(..)) => Ok(timestamp(*micros)),
@@ -79,17 +82,22 @@ fn timestamp(micros: i64) -> ScalarValue {
     ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
 }
 
+fn outside(value: &ScalarValue) -> String {
+    format!("{value} is outside the years 0000 to 9999")
+}
+
 fn from_text(text: &str, target: &ArrowType) -> Result<ScalarValue, String> {
     let value = match target {
         ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => Some(ScalarValue::Utf8(Some(text.to_owned()))),
         ArrowType::Date32 => parse_date(text).map(|days| ScalarValue::Date32(Some(days))),
         ArrowType::Timestamp(unit, _) => {
             debug_assert_eq!(*unit, TimeUnit::Microsecond);
-            parse_timestamp(text).filter(|micros| DateTime::from_timestamp_micros(*micros).is_some()).map(timestamp)
+            parse_timestamp(text).map(timestamp)
         }
         _ => return Err(format!("the text {text:?} cannot be compared with a value of type {}", name(target))),
     };
-    value.ok_or_else(|| format!("{text:?} is not a value of type {}", name(target)))
+    let years = if target.is_temporal() { ", which is of the years 0000 to 9999 in UTC" } else { "" };
+    value.ok_or_else(|| format!("{text:?} is not a value of type {}{years}", name(target)))
 }
 
 fn from_integer(integer: i64, target: &ArrowType) -> Result<ScalarValue, String> {
@@ -128,8 +136,14 @@ mod tests {
             (int(1), ArrowType::Boolean),
             (text("2013-01-01T05:00:00"), ArrowType::Date32),
             (text("2013-01-01T05:00:00.0000001Z"), timestamp_type()),
+            (ScalarValue::Date32(Some(i32::MAX)), timestamp_type()),
+            (ScalarValue::Date32(Some(DAYS.end() + 1)), ArrowType::Date32),
+            (timestamp(MICROS.start() - 1), timestamp_type()),
         ] {
             assert!(cast(&value, &target).is_err(), "{value} as {target}");
         }
+        let refused = cast(&text("-0024-05-01T10:0"), &timestamp_type()).unwrap_err();
+        let said = "\"-0024-05-01T10:0\" is not a value of type timestamp, which is of the years 0000 to 9999 in UTC";
+        assert_eq!(refused, said);
     }
 }

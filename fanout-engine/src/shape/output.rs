@@ -22,7 +22,7 @@ use super::ShapeError;
 use super::evaluate::Compiled;
 use super::expression::{self, Checked};
 use super::plan::at;
-use super::types::{date_text, declared_type, parse_date, parse_timestamp, plain_floats, timestamp_text};
+use super::types::{date_text, declared_type, parse_date, parse_timestamp, plain_floats, plain_values, timestamp_text};
 use crate::units::{self, Linear};
 
 /// What an output field is made from, checked.
@@ -250,7 +250,7 @@ impl OutputColumn {
                 // Times of other zones and precisions, decimals and small integers take the one form
                 // their type has; what has none in it becomes null.
                 let array = if *array.data_type() == target { array } else { cast(&array, &target)? };
-                plain_floats(&array)
+                plain_values(&array)
             }
         };
         let (array, from) = match self.unit {
@@ -283,7 +283,7 @@ fn typed(array: ArrayRef, from: DataType, to: DataType) -> Result<ArrayRef, Shap
         }
         (_, DataType::String) => texts(&array, from),
         (DataType::String, to) => parsed(&array, to),
-        (_, to) => cast(&array, &arrow_type(to))?,
+        (_, to) => plain_values(&cast(&array, &arrow_type(to))?),
     })
 }
 

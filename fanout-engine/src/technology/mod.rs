@@ -9,7 +9,6 @@ mod contract;
 mod lanes;
 mod problem;
 mod served;
-mod sqlite;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

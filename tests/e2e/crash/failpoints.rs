@@ -22,9 +22,9 @@ const ELSEWHERE: [(Failpoint, &str); 1] = [(
     "it has no pool: cognito::a_process_that_dies_behind_a_new_app_client_leaves_it_to_the_sweep",
 )];
 
-/// So that rolling, merging, checkpoints and truncation happen all the time.
-pub const ALL_THE_TIME: [&str; 6] =
-    ["--lake-roll-bytes", "1", "--lake-compact-files", "2", "--lake-checkpoint-every", "2"];
+/// So that rolling, merging, checkpoints, truncation and the removal of what is not needed happen all the time.
+pub const ALL_THE_TIME: [&str; 8] =
+    ["--lake-roll-bytes", "1", "--lake-compact-files", "2", "--lake-checkpoint-every", "2", "--lake-vacuum-age", "0"];
 
 /// Ends the process at every place there is. One that is never reached is an error.
 pub async fn storm(platform: &mut Platform, world: &World, figures: &mut Figures) -> Result<()> {

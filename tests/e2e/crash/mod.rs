@@ -9,6 +9,7 @@ mod check;
 mod customer;
 mod failpoints;
 mod figures;
+mod labour;
 mod ledger;
 mod receiver;
 mod rest;

@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::check::Record;
+use super::labour::{Labour, MAX_RECEIVES};
 use super::receiver::Receiver;
 use crate::harness::client::Answer;
 use crate::harness::world::{Channel, Organisation};
@@ -24,10 +25,12 @@ pub struct World {
     pub consumer: Organisation,
     /// Two data-in channels with a feed `events` and a feed `things` each, into the same elements.
     pub inputs: [Channel; 2],
-    /// `api`, `file`, `stream`, `webhook`.
-    pub outputs: [Channel; 4],
+    /// `api`, `file`, `stream`, `webhook`, `queue`.
+    pub outputs: [Channel; 5],
     /// Where the webhook channel posts.
     pub receiver: Receiver,
+    /// Who works on the queue channel.
+    pub labour: Labour,
     /// Channels like those of `outputs` that were ordered under load, with their profiles.
     pub later: Mutex<Vec<(Channel, &'static str)>>,
 }
@@ -49,12 +52,13 @@ impl World {
         });
         let second = provider.order("in", &second, |_| {}, async |_, _| {}).await?;
         let receiver = Receiver::start(seed).await?;
-        let orders =
-            ["api", "file", "stream", "webhook"].map(|profile| order(profile, &events, &things, &receiver.url));
+        let orders = ["api", "file", "stream", "webhook", "queue"]
+            .map(|profile| order(profile, &events, &things, &receiver.url));
         let ordered = orders.iter().map(|order| consumer.order("out", order, |_| {}, async |_, _| {}));
         let outputs: Vec<Channel> = futures::future::try_join_all(ordered).await?;
-        let outputs = outputs.try_into().ok().context("four were ordered")?;
-        Ok(Self { provider, consumer, inputs: [first, second], outputs, receiver, later: Mutex::default() })
+        let outputs: [Channel; 5] = outputs.try_into().ok().context("five were ordered")?;
+        let labour = Labour::begin(outputs[4].clone())?;
+        Ok(Self { provider, consumer, inputs: [first, second], outputs, receiver, labour, later: Mutex::default() })
     }
 
     /// Orders one more channel of a profile that nobody pushes to.
@@ -81,6 +85,10 @@ fn order(profile: &str, events: &str, things: &str, url: &str) -> Value {
             json!({"format": "ndjson", "roll_seconds": 1}),
         ),
         "stream" => (json!([{"element": events}, {"element": things, "filter": "zone = 'x'"}]), json!({})),
+        "queue" => (
+            json!([{"element": events, "filter": "kind = 'c'"}, {"element": things}]),
+            json!({"visibility_seconds": 1, "max_receives": MAX_RECEIVES}),
+        ),
         _ => (
             json!([{"element": events, "filter": "kind = 'b' AND value > 2000"}, {"element": things}]),
             json!({"url": url, "batch_records": 20}),
@@ -177,6 +185,9 @@ pub async fn insist(
 /// The records of one table of a channel as its client reads them.
 pub async fn read(world: &World, channel: &Channel, profile: &str, table: &str) -> Result<Vec<Record>> {
     let record = |lane: &Value, data: Value| Record { lane: lane.as_str().unwrap_or_default().to_owned(), data };
+    if profile == "queue" {
+        return Ok(world.labour.records(table));
+    }
     if profile == "webhook" {
         let bodies = world.receiver.bodies();
         let of_table = bodies.iter().filter(|body| body["element"] == table);

@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::TimeDelta;
 use headgate_access::clients::{self, Client, NewClient};
 use headgate_access::{AdminCaller, PLATFORM, Scopes, identities, tenants};
-use headgate_types::{ClientId, FieldError, TenantId};
+use headgate_types::{ClientId, ErrorKind, FieldError, TenantId};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -141,7 +141,7 @@ pub(crate) async fn revoke(
     revoke_of(&state, &admin, Some(tenant), id, key).await
 }
 
-/// Revoke an administrator.
+/// Revoke another administrator.
 #[utoipa::path(post, path = "/v1/admin/clients/{client}/revoke", operation_id = "revoke_admin_client", tag = "admin",
     security(("oauth2" = ["admin"]), ("bearer" = [])),
     params(("client" = ClientId, Path, description = "The client"),
@@ -153,6 +153,11 @@ pub(crate) async fn revoke_admin(
     Path(id): Path<ClientId>,
     key: IdempotencyKey,
 ) -> Result<Answer, ApiError> {
+    // The last administrator would lock everybody out, and nobody means to end their own login.
+    if admin.principal.issuer.is_none() && admin.principal.client == id {
+        let detail = "you are logged in with this client: have another administrator revoke it";
+        return Err(ApiError::new(ErrorKind::Conflict, "own_client", detail));
+    }
     revoke_of(&state, &admin, None, id, key).await
 }
 

@@ -278,6 +278,7 @@ impl Table {
                 let is_data = name.ends_with(".parquet") || name.contains(".parquet#");
                 if is_data && !named.contains(&name) && entry.metadata()?.modified()? < before {
                     std::fs::remove_file(entry.path())?;
+                    headgate_types::reach(headgate_types::Failpoint::TableFileRemoved);
                     removed += 1;
                 }
             }

@@ -247,7 +247,7 @@ impl Thread {
         }
         metrics::gauge!("headgate_landing_bytes").set(self.index.lock().total() as f64);
         if freed {
-            sqlite::give_back(&self.connection);
+            sqlite::shrink(&self.connection);
         }
     }
 }

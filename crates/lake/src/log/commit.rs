@@ -266,7 +266,7 @@ impl Thread {
             Change::Truncate { element, below } => {
                 truncate(tx, &memory, element, below)?;
                 headgate_types::reach(headgate_types::Failpoint::LogTruncated);
-                sqlite::give_back(&self.connection);
+                sqlite::shrink(&self.connection);
             }
             Change::Raise { element, seen } => {
                 let (epoch, head, topic) = {
@@ -310,7 +310,7 @@ impl Thread {
                 memory.remove(element);
                 sequences.iter().for_each(|(_, group)| release(&mut memory, *group));
                 drop(memory);
-                sqlite::give_back(&self.connection);
+                sqlite::shrink(&self.connection);
             }
             Change::FreeSide { up_to } => {
                 store::delete_side(&tx, up_to)?;

@@ -3,7 +3,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, Utc};
-use headgate_types::schema::DataType;
+use headgate_types::schema::{DAYS, DataType, MICROS};
 use rusqlite::types::{Value, ValueRef};
 
 use super::table::Column;
@@ -70,10 +70,15 @@ pub fn parse(column: &Column, text: &str) -> Result<Value, String> {
         DataType::Bool => text.parse::<bool>().ok().map(|value| Value::Integer(i64::from(value))),
         DataType::Int64 => text.parse().ok().map(Value::Integer),
         DataType::Float64 => text.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Real),
-        DataType::Timestamp => moment(text).map(|time| Value::Integer(time.timestamp_micros())),
+        DataType::Timestamp => moment(text)
+            .map(|time| time.timestamp_micros())
+            .filter(|micros| MICROS.contains(micros))
+            .map(Value::Integer),
         DataType::Date => NaiveDate::parse_from_str(text, "%Y-%m-%d")
+            .map(|date| date.signed_duration_since(DateTime::UNIX_EPOCH.date_naive()).num_days())
             .ok()
-            .map(|date| Value::Integer(date.signed_duration_since(DateTime::UNIX_EPOCH.date_naive()).num_days())),
+            .filter(|days| i32::try_from(*days).is_ok_and(|days| DAYS.contains(&days)))
+            .map(Value::Integer),
         DataType::String | DataType::Json => Some(Value::Text(text.to_owned())),
     };
     value.ok_or_else(|| format!("{text:?} is not a value of {:?}, which is a {}", column.name, column.data_type))

@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::seal::Seal;
 use super::table::Table;
+use crate::sqlite::{Database, connect, heed};
 use crate::technology::{OutputElement, SinkError};
 
 const FILE: &str = "api.sqlite";
@@ -34,7 +35,7 @@ const TABLES: &str = "
 pub struct Store {
     path: PathBuf,
     tables: Vec<Arc<Table>>,
-    writer: Mutex<Option<Connection>>,
+    writer: Mutex<Option<Database>>,
     readers: Mutex<Option<Vec<Connection>>>,
     seal: Seal,
     instance: u64,
@@ -69,11 +70,7 @@ impl Store {
     ) -> Result<Self, SinkError> {
         fs::create_dir_all(directory).map_err(|error| SinkError::retry(format!("failed to use the store: {error}")))?;
         let path = directory.join(FILE);
-        let mut connection = Connection::open(&path).map_err(failed)?;
-        // Before the first table: it decides the layout of the file.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        let mut connection = connect(&path).map_err(failed)?;
         connection.pragma_update(None, "journal_size_limit", 16 << 20).map_err(failed)?;
         if limits.retention_bytes > 0 {
             connection
@@ -227,6 +224,7 @@ fn closed() -> SinkError {
 
 /// A failure of SQLite: nothing in a record can cause one, so trying again is always right.
 pub fn failed(error: rusqlite::Error) -> SinkError {
+    heed(&error);
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => SinkError::retry(
             "the store is full: order a larger size, or a narrower scope, to make room for more records",

@@ -123,7 +123,7 @@ pub fn forget_deletes(connection: &mut Connection, table: &Table, now: i64) -> R
     }
     let sql = format!("DELETE FROM {} WHERE _deleted = 1 AND _offset <= ?1", table.sql_name());
     if tx.execute(&sql, [last]).map_err(failed)? > 0 {
-        tx.execute_batch("PRAGMA incremental_vacuum(64)").map_err(failed)?;
+        crate::sqlite::shrink(&tx);
     }
     tx.commit().map_err(failed)
 }

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::settings::Format;
+use crate::sqlite::{Database, connect, heed};
 use crate::technology::{FlowKey, SinkError};
 
 const TABLES: &str = "
@@ -98,7 +99,7 @@ pub struct NewFile {
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
-    database: Mutex<Connection>,
+    database: Mutex<Database>,
     capacity: u64,
 }
 
@@ -113,8 +114,8 @@ impl Store {
         fs::create_dir_all(directory.join("files"))?;
         fs::create_dir_all(directory.join("tmp"))?;
         sync(&directory)?;
-        let database = Connection::open(directory.join("state.db"))?;
-        database.pragma_update(None, "journal_mode", "WAL")?;
+        let database = connect(&directory.join("state.db"))?;
+        // What it lists is published, and not delivered again.
         database.pragma_update(None, "synchronous", "FULL")?;
         database.execute_batch(TABLES)?;
         let store = Self { directory, database: Mutex::new(database), capacity };
@@ -307,7 +308,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, SinkError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(SinkError::retry(error.to_string())),
+        Ok(Err(error)) => {
+            if let StoreError::Database(error) = &error {
+                heed(error);
+            }
+            Err(SinkError::retry(error.to_string()))
+        }
         Err(error) => Err(SinkError::retry(format!("the channel's work ended early: {error}"))),
     }
 }
@@ -380,11 +386,16 @@ fn signed(value: u64) -> i64 {
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content)?;
-    file.sync_all()
+    synced(&file)
 }
 
 fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    synced(&File::open(directory)?)
+}
+
+/// A file whose sync failed is not tried again: it would succeed without the bytes.
+fn synced(file: &File) -> io::Result<()> {
+    file.sync_all().inspect_err(|error| headgate_database::report_failed_sync("a file channel", error))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::settings::Settings;
-use crate::technology::sqlite::{connect, int, uint};
+use crate::sqlite::{Database, connect, heed, int, shrink, uint};
 use crate::technology::{FlowKey, SinkError};
 
 const TABLES: &str = "
@@ -158,7 +158,7 @@ pub struct Queue {
 
 #[derive(Debug)]
 struct Store {
-    database: Option<Connection>,
+    database: Option<Database>,
     used: Instant,
 }
 
@@ -252,6 +252,7 @@ impl Queue {
                     .prepare_cached("UPDATE queue SET bytes = ?1, live = ?2")?
                     .execute([int(bytes), int(live)])?;
                 transaction.commit()?;
+                headgate_types::reach(headgate_types::Failpoint::QueueAppended);
                 Ok(Ok(to))
             })
             .await?;
@@ -280,6 +281,12 @@ impl Queue {
                 let died = bury(&transaction, most_receives, now)?;
                 let received = take(&transaction, count, bytes, now + visibility, now)?;
                 transaction.commit()?;
+                if died {
+                    headgate_types::reach(headgate_types::Failpoint::QueueBuried);
+                }
+                if !received.is_empty() {
+                    headgate_types::reach(headgate_types::Failpoint::QueueReceived);
+                }
                 Ok((received, died))
             })
             .await?;
@@ -321,6 +328,10 @@ impl Queue {
                     }
                 }
                 transaction.commit()?;
+                if matches!(verdict, Verdict::Done) {
+                    headgate_types::reach(headgate_types::Failpoint::QueueAcknowledged);
+                    shrink(database);
+                }
                 Ok(gone)
             })
             .await?;
@@ -369,6 +380,9 @@ impl Queue {
                 })?;
                 transaction.execute("UPDATE queue SET live = live + ?1, dead = dead - ?1", [int(moved)])?;
                 transaction.commit()?;
+                if moved > 0 {
+                    headgate_types::reach(headgate_types::Failpoint::QueueRedriven);
+                }
                 Ok(moved)
             })
             .await?;
@@ -392,6 +406,10 @@ impl Queue {
             })?;
             transaction.execute("UPDATE queue SET bytes = bytes - ?1, dead = dead - ?2", [int(bytes), int(removed)])?;
             transaction.commit()?;
+            if removed > 0 {
+                headgate_types::reach(headgate_types::Failpoint::QueueDiscarded);
+                shrink(database);
+            }
             Ok(removed)
         })
         .await
@@ -449,7 +467,8 @@ impl Queue {
             work(&queue, store.database.insert(database))
         });
         let failed = |detail: String| SinkError::retry(format!("the queue's store failed: {detail}"));
-        done.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+        let done = done.await.map_err(|error| failed(error.to_string()))?;
+        done.inspect_err(heed).map_err(|error| failed(error.to_string()))
     }
 }
 

@@ -288,6 +288,27 @@ async fn wrong_requests_name_what_is_wrong() {
     assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
 }
 
+#[tokio::test]
+async fn what_was_acknowledged_takes_no_room_in_the_file_for_ever() {
+    let bench = bench(PLENTY).await;
+    let now = bench.clock.now();
+    let pad = "x".repeat(100_000);
+    let message =
+        |offset| NewMessage { offset, key: None, json: format!("{{\"n\":{offset},\"pad\":\"{pad}\"}}").into() };
+    bench.queue.append(bench.flow, 60, "e".into(), (1..=60).map(message).collect(), now).await.unwrap();
+    let file = rusqlite::Connection::open(bench.directory.path().join("queue.db")).unwrap();
+    let pages = || file.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0)).unwrap();
+    assert!(pages() > 1_400, "{}", pages());
+    loop {
+        let received = bench.receive(10).await;
+        if received.is_empty() {
+            break;
+        }
+        bench.done("/ack", receipts(&received)).await;
+    }
+    assert!(pages() < 300, "{}", pages());
+}
+
 #[test]
 fn fuzzed_receipts_are_read_as_they_are_written() {
     crate::fuzz::text(

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::block::{Block, Kept, NewRecords, ends_of};
-use crate::technology::sqlite::{connect, int, uint};
+use crate::sqlite::{Database, connect, heed, int, reader, shrink, uint};
 use crate::technology::{FlowKey, Rest, SinkError};
 
 /// Positions reserved by one synced write.
@@ -85,7 +85,7 @@ struct Store {
 
 #[derive(Debug)]
 struct Reader {
-    database: Option<Connection>,
+    database: Option<Database>,
     used: Instant,
 }
 
@@ -99,7 +99,7 @@ struct Retention {
 
 #[derive(Debug)]
 struct Writer {
-    database: Connection,
+    database: Database,
     retention: Retention,
     reserved: u64,
 }
@@ -318,11 +318,7 @@ impl Reader {
         self.used = Instant::now();
         let database = match self.database.take() {
             Some(database) => database,
-            None => {
-                let database = Connection::open(file)?;
-                database.pragma_update(None, "query_only", true)?;
-                database
-            }
+            None => reader(file)?,
         };
         Ok(self.database.insert(database))
     }
@@ -391,6 +387,7 @@ impl Writer {
         headgate_types::reach(headgate_types::Failpoint::StreamAppended);
         // The records are there, whatever becomes of older ones: the next append takes them up.
         if let Err(error) = self.trim(&mut next, now) {
+            heed(&error);
             tracing::warn!(%error, "failed to drop what a stream need not keep; will retry");
         }
         Ok((to, next))
@@ -488,7 +485,7 @@ impl Writer {
         transaction.commit()?;
         *ends = next;
         if gone > 0 {
-            self.database.execute("PRAGMA incremental_vacuum", []).or_else(ignore_rows)?;
+            shrink(&self.database);
         }
         Ok(())
     }
@@ -512,7 +509,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, SinkError> {
     let failed = |detail: String| SinkError::retry(format!("the stream's store failed: {detail}"));
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(|error| failed(error.to_string())),
+        Ok(result) => result.inspect_err(heed).map_err(|error| failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
     }
 }

@@ -156,11 +156,16 @@ fn make_private(directory: &Path) -> io::Result<()> {
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    synced(&file)
 }
 
 fn sync(directory: &Path) -> Result<(), DriverError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(|error| failed("sync", directory, &error))
+    File::open(directory).and_then(|file| synced(&file)).map_err(|error| failed("sync", directory, &error))
+}
+
+/// Another try would succeed without the bytes or the name.
+fn synced(file: &File) -> io::Result<()> {
+    file.sync_all().inspect_err(|error| headgate_database::report_failed_sync("a channel's directory", error))
 }
 
 fn remove(directory: &Path) -> Result<(), DriverError> {
