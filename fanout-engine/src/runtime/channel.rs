@@ -174,7 +174,7 @@ impl ChannelTask {
                     && may_rest
                     && !open.worker.has_open_usage()
                 {
-                    resting = Some(Resting { due });
+                    resting = Some(Resting { due, version: wanted.version });
                 }
                 if open.worker.has_open_usage() { look_again } else { quiet }
             }

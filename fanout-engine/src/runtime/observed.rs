@@ -55,6 +55,8 @@ pub struct Observed {
 pub struct Resting {
     /// When its resource has to be looked at; None: never.
     pub due: Option<DateTime<Utc>>,
+    /// Version of what was wanted of it when it came to rest.
+    pub version: u64,
 }
 
 /// Why live records do not flow.

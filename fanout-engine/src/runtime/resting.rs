@@ -60,7 +60,9 @@ impl Rested {
         let resting = observed.resting?;
         let wanted = running.wanted.borrow();
         let told = observed.conditions() == running.written && observed.restored.is_none() && !observed.degraded;
-        if !told || observed.drained || wanted.mode != Mode::Run || wanted.version != running.head.version {
+        // What the task has not taken up yet may have it mount the channel again once it is unmounted.
+        let taken_up = resting.version == wanted.version && wanted.version == running.head.version;
+        if !told || observed.drained || wanted.mode != Mode::Run || !taken_up {
             return None;
         }
         let flows = observed.idle_at.as_ref()?.iter().map(|looked| {
