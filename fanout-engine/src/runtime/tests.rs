@@ -508,3 +508,28 @@ async fn records_that_come_while_a_channel_goes_to_rest_are_delivered() {
         task.await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_is_changed_while_it_goes_to_rest_can_be_read_afterwards() {
+    for db in databases().await.unwrap() {
+        let mut bench = Bench::new(db).await;
+        bench.rest_after = Duration::ZERO;
+        bench.provision().await;
+        let (runtime, shutdown, task) = bench.runtime();
+        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
+        for round in 0..60 {
+            // Open, and about to rest.
+            assert_eq!(bench.read().await.len(), 10, "{}, round {round}", bench.db.name);
+            runtime.cut_usage().await;
+            for backfill in [false, true] {
+                let mut tx = bench.db.control.tenant(bench.tenant).await.unwrap();
+                let lanes = Lanes { live: true, backfill };
+                channels::set_lanes(&mut tx, bench.tenant, bench.channel, lanes, bench.clock.now()).await.unwrap();
+                tx.commit().await.unwrap();
+                runtime.passed().await;
+            }
+        }
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
