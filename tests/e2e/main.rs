@@ -36,6 +36,8 @@ mod real_data;
 mod resources;
 mod restored;
 mod roles;
+#[path = "../../xtask/src/selections.rs"]
+mod selections;
 #[path = "../short_disk/mod.rs"]
 mod short_disk;
 mod sources;
