@@ -6,6 +6,7 @@ mod driver;
 mod faults;
 mod keys;
 mod many;
+mod stores;
 mod world;
 
 pub(super) use account::Account;
