@@ -6,6 +6,7 @@ mod driver;
 mod faults;
 mod keys;
 mod many;
+mod rights;
 mod stores;
 mod world;
 
