@@ -17,6 +17,7 @@ mod cognito;
 mod crash;
 mod demo;
 mod events;
+mod gateway;
 mod harness;
 mod isolation;
 mod kill;
