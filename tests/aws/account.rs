@@ -108,9 +108,11 @@ impl Account {
     }
 
     /// From now on every request must be signed and allowed, those of whoever administers the account too.
-    /// Returns who else there is (`tests/aws/client.py`).
-    pub async fn enforce(&mut self) -> Value {
-        let people: Value = serde_json::from_slice(&self.python(&["--people"], &Value::Null).await).unwrap();
+    /// Returns who else there is (`tests/aws/client.py`); the platform's own role has the rights of
+    /// `templates/platform-role.yaml` for an installation of this name.
+    pub async fn enforce(&mut self, installation: &str) -> Value {
+        let people = self.python(&["--people", installation], &Value::Null).await;
+        let people: Value = serde_json::from_slice(&people).unwrap();
         let text = |name: &str| people["operator"][name].as_str().unwrap().to_owned();
         self.key = (text("id"), text("secret"));
         self.control("POST", "enforcement", &json!({"on": true})).await;
@@ -121,6 +123,12 @@ impl Account {
     pub async fn platform(&self) -> Value {
         let job = json!({"as": {"id": self.key.0, "secret": self.key.1}});
         serde_json::from_slice(&self.python(&["--platform"], &job).await).unwrap()
+    }
+
+    /// What the platform's own role was allowed so far: the statement of its policies, and the action.
+    pub async fn used(&self) -> Vec<(String, String)> {
+        let used = self.control("GET", "used", &Value::Null).await;
+        serde_json::from_value(used.get(PLATFORM_ROLE).cloned().unwrap_or_default()).unwrap_or_default()
     }
 
     /// What a client does with boto3: each job is a call with the credentials it names, and comes to

@@ -1,9 +1,10 @@
 """A client of channels, with boto3, for tests that are not written in Python.
 
     python client.py URL            reads jobs as JSON and writes what came of each
-    python client.py URL --people   makes whoever asks in the tests, before rights are enforced
-    python client.py URL --platform has the platform's own role do what the driver needs, as {"as"}, and
-                                    writes a session of it
+    python client.py URL --people INSTALLATION
+                                    makes whoever asks in the tests, before rights are enforced: the platform's own
+                                    role may do what templates/platform-role.yaml says
+    python client.py URL --platform writes a session of the platform's own role, as {"as"}
     python client.py URL --read     reads one channel's resource to its end, as {"as", and one of
                                     "bucket", "queue", "stream"}, and writes what was in it
 
@@ -14,10 +15,13 @@ roles are taken up one after the other. It comes to "ok", to "refused", or to an
 import hashlib
 import json
 import sys
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from shim.template import Rendering, load, parameters
 
 ONCE = Config(retries={"max_attempts": 0, "mode": "standard"}, signature_version="v4", s3={"addressing_style": "path"})
 ACCOUNT, OTHERS_ACCOUNT = "123456789012", "222222222222"
@@ -52,14 +56,22 @@ def outcome(url, job):
 
 
 def platform(url, job):
-    """A session of the platform's role, which makes stacks besides taking up the roles of channels."""
-    credentials = credentials_of(url, job["as"])
-    client(url, "iam", *credentials).put_role_policy(
-        RoleName="headgate-platform", PolicyName="operate", PolicyDocument=document(ANYTHING)
-    )
+    """A session of the platform's role."""
+    operator = client(url, "sts", *credentials_of(url, job["as"]))
     role = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"
-    taken = client(url, "sts", *credentials).assume_role(RoleArn=role, RoleSessionName="headgate")["Credentials"]
+    taken = operator.assume_role(RoleArn=role, RoleSessionName="headgate")["Credentials"]
     return {"id": taken["AccessKeyId"], "secret": taken["SecretAccessKey"], "token": taken["SessionToken"]}
+
+
+def rights(installation):
+    """Name → document of the policies that templates/platform-role.yaml gives to the role."""
+    text = (Path(__file__).parents[2] / "templates/platform-role.yaml").read_text()
+    template = load(text)
+    given = parameters(template, {"Installation": installation})
+    rendering = Rendering(template, given, ACCOUNT, "us-east-1", "headgate", "arn:stack")
+    resources = template["Resources"].items()
+    policies = [name for name, one in resources if one["Type"] == "AWS::IAM::ManagedPolicy"]
+    return {name: rendering.properties(name)["PolicyDocument"] for name in policies}
 
 
 def read(url, job):
@@ -115,12 +127,12 @@ def trust(account):
     return document({"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"})
 
 
-def people(url):
+def people(url, installation):
     """Who administers the platform's account, the platform's own role, and another account with its people."""
     iam = client(url, "iam")
-    take_up = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": f"arn:aws:iam::{ACCOUNT}:role/headgate/*"}
     iam.create_role(RoleName="headgate-platform", AssumeRolePolicyDocument=trust(ACCOUNT))
-    iam.put_role_policy(RoleName="headgate-platform", PolicyName="own", PolicyDocument=document(take_up))
+    for name, policy in rights(installation).items():
+        iam.put_role_policy(RoleName="headgate-platform", PolicyName=name, PolicyDocument=json.dumps(policy))
     stranger = client(url, "iam")
     stranger.meta.events.register(
         "before-sign", lambda request, **_: request.headers.add_header("x-moto-account-id", OTHERS_ACCOUNT)
@@ -129,14 +141,8 @@ def people(url):
         stranger.create_role(RoleName=role, AssumeRolePolicyDocument=trust(OTHERS_ACCOUNT))
         stranger.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=document(ANYTHING))
     made = {name: user(of, name) for name, of in (("operator", iam), ("analyst", stranger))}
-    # The platform's own processes: beside taking up roles they may do what docs/aws.md lists.
-    rights = {"Effect": "Allow", "Action": ["cloudformation:*", "iam:*", "s3:*"], "Resource": "*"}
-    iam.put_role_policy(RoleName="headgate-platform", PolicyName="stacks", PolicyDocument=document(rights))
-    operator = client(url, "sts", made["operator"]["id"], made["operator"]["secret"])
-    role = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"
-    session = operator.assume_role(RoleArn=role, RoleSessionName="headgate")["Credentials"]
-    platform = {"id": session["AccessKeyId"], "secret": session["SecretAccessKey"], "token": session["SessionToken"]}
-    return {**made, "platform": platform}
+    operator = made["operator"]
+    return {**made, "platform": platform(url, {"as": operator})}
 
 
 def user(iam, name):
@@ -147,8 +153,8 @@ def user(iam, name):
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] == ["--people"]:
-        print(json.dumps(people(sys.argv[1])))
+    if sys.argv[2:3] == ["--people"]:
+        print(json.dumps(people(sys.argv[1], sys.argv[3])))
     elif sys.argv[2:] == ["--platform"]:
         print(json.dumps(platform(sys.argv[1], json.load(sys.stdin))))
     elif sys.argv[2:] == ["--read"]:

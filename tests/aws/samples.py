@@ -8,6 +8,7 @@ TEMPLATES = {
     for direction in ("data-in", "data-out")
     for profile in ("file", "queue", "stream")
 }
+PLATFORM_ROLE = ROOT / "templates/platform-role.yaml"
 SIZES = ("S", "M", "L", "XL")
 ACCOUNT = "123456789012"
 PLATFORM = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"

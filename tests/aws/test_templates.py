@@ -13,7 +13,7 @@ import pytest
 import yaml
 from cfn_guard_rs.cfn_guard_rs import run_checks_rs
 
-from samples import ACCOUNT, CLIENT_ROLE, EXTERNAL_ID, PLATFORM, ROOT, SIZES, TEMPLATES, stack_name, text, values
+from samples import ACCOUNT, CLIENT_ROLE, EXTERNAL_ID, PLATFORM, PLATFORM_ROLE, ROOT, SIZES, TEMPLATES, stack_name, text, values
 from shim.template import Rendering, load, parameters
 
 RULES = (ROOT / "tests/aws/rules.guard").read_text()
@@ -79,16 +79,16 @@ def lint(*files):
 
 
 def test_cfn_lint_finds_nothing(tmp_path):
-    done = lint(*TEMPLATES.values())
+    done = lint(*TEMPLATES.values(), PLATFORM_ROLE)
     assert done.returncode == 0, done.stdout + done.stderr
     spoiled = tmp_path / "spoiled.yaml"
     spoiled.write_text(text("data-out/queue").replace("VisibilityTimeout", "InvisibilityTimeout"))
     assert "E3002" in lint(spoiled).stdout
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_every_rule_holds_or_its_exception_has_a_reason(name):
-    template = load(text(name))
+@pytest.mark.parametrize("path", [*TEMPLATES.values(), PLATFORM_ROLE], ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_rule_holds_or_its_exception_has_a_reason(path):
+    template = load(path.read_text())
     for logical_id, resource in template["Resources"].items():
         broken = broken_rules({logical_id: resource})
         exceptions = resource.get("Metadata", {}).get("Exceptions", {})
@@ -115,6 +115,26 @@ def verdict(resources, rule):
         status = "FAIL"
     assert status in ("PASS", "FAIL", "SKIP")
     return status
+
+
+def test_the_platforms_role_reaches_channels_of_its_installation_only():
+    template = load(PLATFORM_ROLE.read_text())
+    rendering = Rendering(template, parameters(template, {"Installation": "mine"}), ACCOUNT, "us-east-1", "role", "arn:stack")
+    for logical_id in ("OwnPolicy", "StackPolicy"):
+        document = rendering.properties(logical_id)["PolicyDocument"]
+        # IAM takes a managed policy up to 6,144 characters, without white space.
+        assert len(json.dumps(document, separators=(",", ":"))) <= 6_144
+        for statement in document["Statement"]:
+            assert statement["Effect"] == "Allow" and statement["Sid"]
+            assert all("*" not in action for action in listed(statement["Action"]))
+            for arn in listed(statement["Resource"]):
+                if statement["Sid"] == "Find":
+                    assert (statement["Action"], arn) == ("cloudformation:DescribeStacks", "*")
+                    continue
+                place = f"(arn:aws:[a-z0-9]+:(us-east-1)?:({ACCOUNT})?)"
+                assert re.fullmatch(rf"{place}:((stack/|stream/)?headgate-ch-|(user|role|policy)/headgate/mine/)\*(/\*)?", arn), arn
+            if logical_id == "StackPolicy":
+                assert statement["Condition"]["StringEquals"] == {"aws:CalledViaLast": "cloudformation.amazonaws.com"}
 
 
 SPOILED = {

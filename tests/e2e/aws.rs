@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 use crate::aws_account::{Account, PLATFORM_ROLE};
 use crate::harness::{Options, Platform, Stage, eventually};
 
-mod cloud;
+pub mod cloud;
 mod crash;
 mod delivered;
+mod ended;
+mod offered;
+mod told;
 
 async fn count(account: &Account, kind: &str) -> usize {
     account.left().await.get(kind).map_or(0, Vec::len)

@@ -39,7 +39,7 @@ struct Inlet {
 impl World {
     async fn start(profiles: Option<&str>) -> Option<Self> {
         let mut account = Account::start().await?;
-        let people = account.enforce().await;
+        let people = account.enforce("headgate").await;
         let before = account.left().await;
         let held = ["--aws-profiles", "file,stream,queue", "--aws-platform-role", PLATFORM_ROLE];
         // Headgate runs as the role that every channel's own role admits.

@@ -128,7 +128,7 @@ async fn limited(account: &mut Account, pool: &str) -> Vec<(String, String)> {
         rest.split('<').next().unwrap().to_owned()
     };
     let (id, secret) = (told("AccessKeyId"), told("SecretAccessKey"));
-    account.enforce().await;
+    account.enforce("headgate").await;
     let own = account.environment().into_iter().map(|(name, value)| match name.as_str() {
         "AWS_ACCESS_KEY_ID" => (name, id.clone()),
         "AWS_SECRET_ACCESS_KEY" => (name, secret.clone()),

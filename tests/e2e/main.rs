@@ -17,6 +17,7 @@ mod cognito;
 mod crash;
 mod demo;
 mod events;
+mod gateway;
 mod harness;
 mod isolation;
 mod kill;
@@ -36,6 +37,8 @@ mod real_data;
 mod resources;
 mod restored;
 mod roles;
+#[path = "../../xtask/src/selections.rs"]
+mod selections;
 #[path = "../short_disk/mod.rs"]
 mod short_disk;
 mod sources;

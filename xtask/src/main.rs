@@ -4,6 +4,7 @@ mod lint;
 mod postgres;
 mod programs;
 mod python;
+mod selections;
 mod soak;
 mod test;
 

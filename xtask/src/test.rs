@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::postgres::{Durability, Postgres};
-use crate::{cargo, programs, python};
+use crate::{cargo, programs, python, selections};
 
 /// Tests under this module need the files of `--data`.
 const REAL_DATA: &str = "test(/^real_data::/)";
@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Runs the suite on real data instead: a folder with weather/ and northwind/.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Only the tests whose name contains this.
+    /// Only the tests whose name contains this; `aws`: all that show what Headgate does with AWS.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
 }
@@ -56,10 +56,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "the suite on real data"
         }
         None => {
-            nextest.args(["-E", &format!("not {REAL_DATA}")]);
+            let of_the_name = arguments.only.as_deref().and_then(selections::filter);
+            let named = of_the_name.as_deref().unwrap_or("all()");
+            nextest.args(["-E", &format!("({named}) & not {REAL_DATA}")]);
             "the tests"
         }
     };
-    nextest.args(&arguments.only);
+    nextest.args(arguments.only.iter().filter(|only| selections::filter(only).is_none()));
     programs::run(suite, &mut nextest)
 }

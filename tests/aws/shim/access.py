@@ -17,7 +17,7 @@ from moto.sqs.models import sqs_backends
 from moto.sts.models import sts_backends
 
 from . import actions
-from .policies import Caller, NotUnderstood, Request, allowed
+from .policies import Caller, NotUnderstood, Request, allowed, allowing
 from .signature import Signed
 
 PARTITION = "aws"
@@ -29,63 +29,90 @@ class Refused(Exception):
         self.code, self.message = code, message
 
 
-def check(method, path, query, headers, body, encrypted):
-    """Refuses what is not signed, or not allowed. `encrypted`: whether it came as if by TLS."""
+def check(method, path, query, headers, body, encrypted, note):
+    """Refuses what is not signed, or not allowed. `encrypted`: whether it came as if by TLS. `note` is told
+    of each action that is allowed: who asked, the action, and the statements of who asked that allow it.
+
+    Answers the key that signed."""
     try:
         signed = Signed(method, path, query, headers, body)
     except (ValueError, KeyError) as error:
         raise Refused("MissingAuthenticationToken", str(error)) from error
-    caller, secret, identity, boundary = _caller(signed)
+    caller, secret, identity, boundary = _caller(signed.key, signed.token)
     if not signed.is_in_time(datetime.now(timezone.utc)):
         raise Refused("RequestExpired", "the request is older than it may be")
     if not signed.is_by(secret) or not signed.is_of_this_body():
         raise Refused("SignatureDoesNotMatch", "the signature is not of this request by this key")
-    context = {
+    context = _context(caller, encrypted)
+    if signed.service == "s3" and encrypted:
+        context["s3:tlsversion"] = "1.3"
+    request = (signed.service, signed.region, method, path, query, headers, body)
+    _decide(request, (caller, identity, boundary), context, note)
+    return signed.key
+
+
+def check_for(key, service, region, method, path, query, headers, body, note):
+    """Refuses what CloudFormation asks of a service in the name of whoever asked for the stack, where that
+    one may not: it has no rights of its own. `key` is the one that signed for the stack."""
+    caller, _, identity, boundary = _caller(key, None, in_its_name=True)
+    context = {**_context(caller, True), "aws:calledvialast": "cloudformation.amazonaws.com", "s3:tlsversion": "1.3"}
+    _decide((service, region, method, path, query, headers, body), (caller, identity, boundary), context, note)
+
+
+def _context(caller, encrypted):
+    return {
         "aws:securetransport": encrypted,
         "aws:principalarn": caller.arns[0],
         "aws:principalaccount": caller.account,
     }
-    if signed.service == "s3" and encrypted:
-        context["s3:tlsversion"] = "1.3"
+
+
+def _decide(request, who, context, note):
+    (service, region, method, path, query, headers, body), (caller, identity, boundary) = request, who
     try:
         # Names without an account mean the caller's own.
-        wanted = actions.asked(signed.service, signed.region, caller.account, method, path, query, headers, body)
+        wanted = actions.asked(service, region, caller.account, method, path, query, headers, body)
         for action, arn in wanted:
             if action == "sts:AssumeRole":
                 _check_assumption(caller, identity, boundary, arn, body, context)
+                note(caller.arns[0], action, allowing(identity, Request(action, arn, context)))
             elif action != "sts:GetCallerIdentity":
+                further = actions.conditions(service, body)
+                wish = Request(action, arn, {**context, **further})
                 owner, policies = _of_resource(arn, caller.account)
-                if not allowed(caller, identity, policies, Request(action, arn, context), owner, boundary):
+                if not allowed(caller, identity, policies, wish, owner, boundary):
                     raise Refused("AccessDenied", f"{caller.arns[0]} is not authorized to perform: {action} on {arn}")
+                note(caller.arns[0], action, allowing(identity, wish))
     except NotUnderstood as error:
         raise Refused("NotImplemented", f"not understood here: {error}") from error
 
 
-def _caller(signed):
-    """(caller, secret, identity policies, further limits) of the key that signed."""
+def _caller(signed_by, token, in_its_name=False):
+    """(caller, secret, identity policies, further limits) of a key. `in_its_name`: whoever has shown the key
+    and the token of its session before goes on."""
     for number in list(iam_backends):
-        key = iam_backends[number][PARTITION].access_keys.get(signed.key)
+        key = iam_backends[number][PARTITION].access_keys.get(signed_by)
         if key is None:
             continue
-        if signed.token is not None or key.role_arn is not None:
+        if token is not None or key.role_arn is not None:
             break
         if key.status != "Active":
             raise Refused("InvalidClientTokenId", "the key is not active")
         user = iam_backends[number][PARTITION].get_user(key.user_name)
-        found = IAMUserAccessKey(number, PARTITION, signed.key, {})
+        found = IAMUserAccessKey(number, PARTITION, signed_by, {})
         documents = [_document(one) for one in found.collect_policies()]
         return Caller(number, (user.arn,)), key.secret_access_key, documents, ()
     for number in list(sts_backends):
-        role = sts_backends[number][PARTITION].get_assumed_role_from_access_key(signed.key)
+        role = sts_backends[number][PARTITION].get_assumed_role_from_access_key(signed_by)
         if role is None:
             continue
-        if signed.token != role.session_token:
+        if token != role.session_token and not in_its_name:
             break
         if role.expiration.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc):
             raise Refused("ExpiredToken", "the session is over")
         if not _role(role.role_arn):
             raise Refused("InvalidClientTokenId", "the role is gone")
-        found = AssumedRoleAccessKey(number, PARTITION, signed.key, {"X-Amz-Security-Token": signed.token})
+        found = AssumedRoleAccessKey(number, PARTITION, signed_by, {"X-Amz-Security-Token": role.session_token})
         documents = [_document(one) for one in found.collect_policies()]
         limits = (json.loads(role.policy),) if role.policy else ()
         return Caller(number, (role.role_arn, role.arn)), role.secret_access_key, documents, limits

@@ -5,6 +5,8 @@ import json
 import re
 from urllib.parse import parse_qs, parse_qsl, unquote
 
+from moto.iam.models import iam_backends
+
 from .policies import NotUnderstood
 
 BATCHES = {
@@ -12,6 +14,7 @@ BATCHES = {
     "DeleteMessageBatch": "DeleteMessage",
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
 }
+TAGGED = {("iam", "CreateRole"): "TagRole", ("iam", "CreateUser"): "TagUser", ("sqs", "CreateQueue"): "TagQueue"}
 # Sub-resources of a bucket: (read, write, delete).
 BUCKET_PARTS = {
     "policy": ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy"),
@@ -52,7 +55,20 @@ def asked(service, region, account, method, path, query, headers, body):
     if find is None or not action:
         raise NotUnderstood(f"{service}:{action}")
     arn = find(action, arguments, f"{region}:{account}")
-    return [(f"{service}:{BATCHES.get(action, action)}", arn)]
+    wanted = [(f"{service}:{BATCHES.get(action, action)}", arn)]
+    # Who makes something with tags must be allowed to tag it.
+    tagged = TAGGED.get((service, action))
+    if tagged and any(key.lower().startswith("tag") for key in arguments):
+        wanted.append((f"{service}:{tagged}", arn))
+    return wanted
+
+
+def conditions(service, body):
+    """What a request says of itself, for conditions."""
+    if service != "iam":
+        return {}
+    policy = dict(parse_qsl(body.decode())).get("PolicyArn")
+    return {"iam:policyarn": policy} if policy else {}
 
 
 def _sqs(action, arguments, place):
@@ -92,9 +108,16 @@ def _secrets(action, arguments, place):
 
 def _iam(action, arguments, place):
     number = place.split(":")[1]
-    for key, kind in (("UserName", "user"), ("RoleName", "role")):
+    backend, path = iam_backends[number]["aws"], arguments.get("Path")
+    for key, kind, found in (
+        ("UserName", "user", lambda name: backend.users.get(name)),
+        ("RoleName", "role", lambda name: next((one for one in backend.get_roles() if one.name == name), None)),
+        ("PolicyName", "policy", lambda _: None),
+    ):
         if key in arguments:
-            return f"arn:aws:iam::{number}:{kind}{arguments.get('Path', '/')}{arguments[key]}"
+            # The path is part of the ARN, and only who makes something names it.
+            there = found(arguments[key]) if path is None else None
+            return there.arn if there else f"arn:aws:iam::{number}:{kind}{path or '/'}{arguments[key]}"
     return arguments.get("PolicyArn", "*")
 
 

@@ -19,8 +19,8 @@ class Api:
     def __init__(self, account):
         self.account = account
 
-    def answer(self, body):
-        """(status, content type, bytes) for the body of one request."""
+    def answer(self, body, caller=None):
+        """(status, content type, bytes) for the body of one request, signed by the key `caller`."""
         form = dict(parse_qsl(body.decode(), keep_blank_values=True))
         action = form.pop("Action", "")
         form.pop("Version", None)
@@ -29,6 +29,7 @@ class Api:
             if operation is None:
                 raise StackError("InvalidAction", f"{action} is not understood here")
             with self.account.lock:
+                self.account.caller = caller
                 result = operation(self.account, _nested(form))
         except StackError as error:
             return error.status, "text/xml", _error(error.code, error.message)

@@ -43,6 +43,12 @@ def decide(documents, request, caller=None):
     return verdict
 
 
+def allowing(documents, request):
+    """The Sid of every statement of these that allows it; a statement without one is not named."""
+    statements = (one for document in documents for one in _listed(document["Statement"]) if one["Effect"] == "Allow")
+    return {one["Sid"] for one in statements if "Sid" in one and _applies(one, request, None)}
+
+
 def allowed(caller, identity, resource, request, owner, boundary=()):
     """Whether a caller with these policies may, at a resource of account `owner` with those policies.
 

@@ -5,7 +5,9 @@ CloudFormation does, `create` tells the physical id as soon as there is one, so 
 half-way can be taken back, and deleting what is not there succeeds.
 """
 
+import contextlib
 import json
+import threading
 
 from botocore.exceptions import ClientError
 
@@ -20,6 +22,17 @@ MISSING = {
 class Replacement(Exception):
     """The change cannot be made in place: CloudFormation would make a new resource, with the old
     one's data lost. The templates never ask for it, and it is refused here."""
+
+
+@contextlib.contextmanager
+def nobody():
+    """What a service looks at by itself is asked in nobody's name."""
+    thread = threading.current_thread()
+    before, thread.caller = getattr(thread, "caller", None), None
+    try:
+        yield
+    finally:
+        thread.caller = before
 
 
 def tag_map(properties, stack_tags):
@@ -85,8 +98,9 @@ class Bucket:
     def _try(self, name, queue):
         """As S3 does: a queue that does not let it in is refused at once. moto asks nobody."""
         account, queue_name = queue.split(":")[4:]
-        url = self.sqs.get_queue_url(QueueName=queue_name)["QueueUrl"]
-        held = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        with nobody():
+            url = self.sqs.get_queue_url(QueueName=queue_name)["QueueUrl"]
+            held = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         documents = [json.loads(held["Policy"])] if held.get("Policy") else []
         context = {
             "aws:sourcearn": f"arn:aws:s3:::{name}", "aws:sourceaccount": account, "aws:securetransport": True,
@@ -352,7 +366,8 @@ class User:
     def delete(self, name, properties):
         # As IAM does: a user that still has keys cannot be deleted. moto deletes it with its keys.
         try:
-            keys = self.iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
+            with nobody():
+                keys = self.iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
         except ClientError as error:
             if error.response["Error"]["Code"] in MISSING:
                 return

@@ -6,6 +6,7 @@ prints one line of JSON, `{"url": …}`, once it listens, and ends when its stan
 that it never outlives the test that started it. Tests control it under /_shim/:
 
     GET    /_shim/left         everything that exists, by kind; empty lists after a clean end
+    GET    /_shim/used         what callers were allowed by statements with a Sid, as {arn: [[sid, action]]}
     GET    /_shim/requests     how often each action was asked for, as {"service:Action": n}
     POST   /_shim/faults       adds a fault (faults.py); GET lists, DELETE takes all back
     POST   /_shim/enforcement  {"on": true}: every request must be signed and allowed
@@ -56,6 +57,8 @@ from .faults import FaultError, Faults
 from .stacks import Account
 
 INTERNAL = "x-shim-internal"
+# In whose name CloudFormation asks: the id of a key.
+IN_THE_NAME_OF = "x-shim-in-the-name-of"
 KEYS = re.compile(r"/[\w-]+/\.well-known/jwks\.json")
 
 
@@ -76,10 +79,12 @@ class Application:
         self.account = Account(self.client, self.faults)
         self.api = Api(self.account)
         self.requests = Counter()
+        self.used = set()
 
     @functools.cache
     def client(self, service):
-        """A client for what CloudFormation does on behalf of a stack: never refused, never failed."""
+        """A client for what CloudFormation does on behalf of a stack: never failed, and refused only what whoever
+        asked for the stack may not do, where rights are enforced."""
         client = boto3.client(
             service,
             endpoint_url=self.url,
@@ -93,6 +98,13 @@ class Application:
 
     def _sign_as_internal(self, request, **_):
         request.headers[INTERNAL] = self._internal
+        caller = getattr(threading.current_thread(), "caller", None)
+        if caller is not None:
+            request.headers[IN_THE_NAME_OF] = caller
+
+    def _note(self, caller, action, statements):
+        with self._counted:
+            self.used.update((caller, statement, action) for statement in statements)
 
     def __call__(self, environ, start):
         body = _body(environ)
@@ -101,7 +113,7 @@ class Application:
             return self._control(path.removeprefix("/_shim/"), environ["REQUEST_METHOD"], body, start)
         headers = _headers(environ)
         if headers.get(INTERNAL) == self._internal:
-            return self._moto(environ, start)
+            return self._in_the_name_of(headers.get(IN_THE_NAME_OF), environ, headers, body, start)
         if KEYS.fullmatch(path) and environ["REQUEST_METHOD"] == "GET":
             # What a pool publishes is for everybody: nobody signs for it.
             return self._publish(environ, start)
@@ -118,13 +130,15 @@ class Application:
             return _refuse(service, headers, "Throttling", "Rate exceeded", start)
         elif effect == "refuse":
             return _refuse(service, headers, fault["code"], fault.get("message", "injected"), start)
+        caller = None
         if self.enforced:
             # Whose account a caller acts in follows from its key alone.
             environ.pop("HTTP_X_MOTO_ACCOUNT_ID", None)
             raw_path, _, query = environ["RAW_URI"].partition("?")
             encrypted = "x-shim-plaintext" not in headers
             try:
-                access.check(environ["REQUEST_METHOD"], raw_path, query, headers, body, encrypted)
+                method = environ["REQUEST_METHOD"]
+                caller = access.check(method, raw_path, query, headers, body, encrypted, self._note)
             except access.Refused as refused:
                 return _refuse(service, headers, refused.code, refused.message, start)
             except Exception:
@@ -134,7 +148,7 @@ class Application:
         if service == "cloudformation":
             if region != self.account.region:
                 return _refuse(service, headers, "ValidationError", f"there are no stacks here but in {self.account.region}", start)
-            status, kind, answer = self.api.answer(body)
+            status, kind, answer = self.api.answer(body, caller)
             if effect == "lose_answer":
                 return _hang_up(environ, start)
             start(f"{status} {'OK' if status == 200 else 'Error'}", [("Content-Type", kind)])
@@ -149,6 +163,18 @@ class Application:
                 list(self._moto(environ, lambda *_: None))
                 return _hang_up(environ, start)
             return self._moto(environ, start)
+
+    def _in_the_name_of(self, caller, environ, headers, body, start):
+        """What a stack needs; a creation of before is finished when rights are enforced meanwhile."""
+        if self.enforced and caller is not None:
+            region, service = _scope(environ, headers)
+            raw_path, _, query = environ["RAW_URI"].partition("?")
+            method = environ["REQUEST_METHOD"]
+            try:
+                access.check_for(caller, service, region, method, raw_path, query, headers, body, self._note)
+            except access.Refused as refused:
+                return _refuse(service, headers, refused.code, refused.message, start)
+        return self._moto(environ, start)
 
     def _some(self, fault, action, environ, body, start):
         """Lets moto take a part of a batch, and answers for all of it."""
@@ -182,6 +208,10 @@ class Application:
         answer, status = {}, "200 OK"
         if (method, name) == ("GET", "left"):
             answer = self.left()
+        elif (method, name) == ("GET", "used"):
+            with self._counted:
+                used = sorted(self.used)
+            answer = {arn: [[sid, action] for by, sid, action in used if by == arn] for arn, _, _ in used}
         elif (method, name) == ("GET", "requests"):
             answer = dict(self.requests)
         elif (method, name) == ("POST", "faults"):

@@ -33,7 +33,10 @@ class Failed(Exception):
 
 
 class Worker(threading.Thread):
-    """Does one operation of one stack."""
+    """Does one operation of one stack, in the name of whoever asked for it: the id of a key, where rights are
+    enforced."""
+
+    caller = None
 
 
 class Made:
@@ -288,6 +291,7 @@ class Stack:
 
     def _run(self, work, *arguments):
         self.worker = Worker(target=self._guard, args=(work, *arguments), daemon=True)
+        self.worker.caller = self.account.caller
         self.worker.start()
 
     def _guard(self, work, *arguments):
@@ -350,6 +354,8 @@ class Account:
     def __init__(self, clients, faults, number="123456789012", region="us-east-1"):
         self.clients, self.faults, self.number, self.region = clients, faults, number, region
         self.lock = threading.RLock()
+        # Who asks for what is answered just now, under the lock.
+        self.caller = None
         self.stacks = []
         # What went wrong in the shim itself; a test that leaves something here has shown nothing.
         self.broken = []

@@ -13,6 +13,8 @@ pub struct CloudStage {
     pub stage: Stage,
     /// Who else there is, in other accounts (`tests/aws/client.py`).
     pub people: Value,
+    /// What Headgate itself is to AWS: a session of its role.
+    pub session: Value,
 }
 
 /// A channel that the account holds, and its client's keys.
@@ -29,8 +31,13 @@ pub struct CloudChannel {
 impl CloudStage {
     /// None where there is no Python that has moto.
     pub async fn start(kind: &str) -> Option<Self> {
+        Self::start_with(kind, []).await
+    }
+
+    /// The same with further variables in Headgate's environment.
+    pub async fn start_with(kind: &str, further: impl IntoIterator<Item = (String, String)>) -> Option<Self> {
         let mut account = Account::start().await?;
-        let people = account.enforce().await;
+        let people = account.enforce("headgate").await;
         let session = account.platform().await;
         let mut environment = account.environment();
         let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
@@ -38,10 +45,11 @@ impl CloudStage {
         for (name, member) in names.into_iter().zip(["id", "secret", "token"]) {
             environment.push((name.to_owned(), session[member].as_str().unwrap().to_owned()));
         }
+        environment.extend(further);
         let arguments = ["--aws-profiles", "file,stream,queue", "--aws-platform-role", PLATFORM_ROLE];
         let options = Options { environment, ..Options::arguments(&arguments) };
         let stage = Stage::on(Platform::start_with(options).unwrap(), kind).await;
-        Some(Self { account, stage, people })
+        Some(Self { account, stage, people, session })
     }
 
     /// Orders a channel of the consumer and takes up its keys.

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use super::cloud::{CloudChannel, CloudStage, order, revealed, succeeded};
 use crate::harness::stage::reading;
 use crate::harness::world::Organisation;
-use crate::harness::{eventually, settled};
+use crate::harness::{PATIENCE, eventually, settled};
 
 /// The fields of a record as it was sent, with `_op` of an upsert.
 fn expected(n: usize, count: usize) -> Value {
@@ -307,4 +307,38 @@ async fn a_record_too_large_for_a_queue_of_aws_is_a_dead_letter_that_names_its_s
     // The refused one is not billed.
     let statistics = settled(&cloud.stage.consumer, &channel.path, 19).await;
     assert_eq!(sums(&statistics).0, 19, "{statistics:#}");
+}
+
+/// Receives and never removes, until the message has gone where the dead letters go; prints how often it was
+/// received, and what lies there.
+const NEVER_DONE: &str = r#"
+import json, sys, boto3
+sqs, (queue, dead) = boto3.client("sqs", region_name="us-east-1"), sys.argv[1:]
+received = []
+while True:
+    taken = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1, AttributeNames=["ApproximateReceiveCount"])
+    received += [int(one["Attributes"]["ApproximateReceiveCount"]) for one in taken.get("Messages", [])]
+    for one in sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=0).get("Messages", []):
+        print(json.dumps({"received": received, "dead": json.loads(one["Body"])}))
+        sys.exit()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_of_aws_hides_a_message_and_sets_it_aside_as_its_order_said() {
+    let Some(cloud) = CloudStage::start("events").await else { return };
+    let channel = cloud.order("queue", "queue", json!({"visibility_seconds": 1, "max_receives": 3})).await;
+    cloud.stage.send(&[reading(7)]).await;
+    settled(&cloud.stage.consumer, &channel.path, 1).await;
+    let queue = channel.place(&cloud.account)["queue"].as_str().unwrap().to_owned();
+    let endpoint = cloud.stage.consumer.api.get(&channel.path).await.unwrap()["status"]["endpoint"].clone();
+    let dead = endpoint["cloud"]["further"]["dead_letters"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let dead = format!("{}/123456789012/{dead}", cloud.account.url);
+    let mut client = Command::new(std::env::var("HEADGATE_TEST_PYTHON").unwrap());
+    client.args(["-c", NEVER_DONE, &queue, &dead]).env_clear().env("AWS_ENDPOINT_URL", &cloud.account.url);
+    client.env("AWS_ACCESS_KEY_ID", channel.key["id"].as_str().unwrap());
+    client.env("AWS_SECRET_ACCESS_KEY", channel.key["secret"].as_str().unwrap()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, client.output()).await.expect("it is set aside").unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["received"], &found["dead"]["data"]["count"]), (&json!([1, 2, 3]), &json!(7)));
 }

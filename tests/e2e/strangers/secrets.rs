@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::access;
+use crate::aws::cloud::{CloudStage, succeeded};
 use crate::harness::platform::fresh_database;
 use crate::harness::receiver::Receiver;
 use crate::harness::stage::{carried_out, reading};
@@ -74,30 +75,87 @@ async fn secrets(database: Database) {
     let mut said = errors(&stage, &channels, &secrets).await;
     said.extend(everything_listed(&stage, &admin, &channels).await);
 
-    let files = files(platform.directory());
-    let kept = match platform.database_url() {
-        Some(url) => rows(url).await,
-        None => Vec::new(),
-    };
-    let everywhere = || said.iter().chain(&files).chain(&kept);
-    for (what, secret) in &secrets {
+    let looked_at = search(platform, &secrets, said).await;
+    // The search finds what is there.
+    for there in [stage.feed.id.trim_start_matches("ch_"), "Provider", "master.key"] {
+        let found = looked_at.iter().any(|(place, text)| place.contains(there) || text.contains(there));
+        assert!(found, "{there}");
+    }
+}
+
+/// The keys that AWS makes are nobody's but their client's, and those of Headgate's own are Headgate's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_of_a_channel_of_aws_is_found_in_what_is_kept_said_or_logged() {
+    let environment = [("RUST_LOG".to_owned(), EVERYTHING.to_owned())];
+    let Some(cloud) = CloudStage::start_with("events", environment).await else { return };
+    let stage = &cloud.stage;
+    let admin = stage.platform.admin().await.unwrap();
+    let receiver = Receiver::start().await.unwrap();
+    let hook = json!({"url": receiver.url});
+    let hook = stage.consumer.api.post("/v1/event-endpoints", &hook).await.unwrap();
+    let signing = hook["signing_secret"].as_str().unwrap().to_owned();
+    receiver.with(|received| received.secrets.push(signing)).await;
+    let mut secrets = vec![("the secret of Headgate's session", cloud.session["secret"].as_str().unwrap().to_owned())];
+    secrets.push(("the token of Headgate's session", cloud.session["token"].as_str().unwrap().to_owned()));
+
+    let (mut channels, mut said) = (Vec::new(), Vec::new());
+    for profile in ["file", "queue", "stream"] {
+        let mut body = stage.order_out(profile, &json!({}));
+        body["performance_profile"] = json!("S");
+        let (api, path) = (&stage.consumer.api, "/v1/data-out-channels");
+        let send = async || api.send(Method::POST, path, Some(&body), &[("idempotency-key", profile)]).await.unwrap();
+        let accepted = send().await.body;
+        let order = succeeded(&stage.consumer, &accepted).await;
+        let id = accepted["channel"]["id"].as_str().unwrap().to_owned();
+        let channel = Channel {
+            path: format!("/v1/data-out-channels/{id}"),
+            endpoint: order["result"]["endpoint"].clone(),
+            secrets: vec![stage.consumer.reveal(&order["result"]["credentials"][0]).await.unwrap()],
+            id,
+        };
+        secrets.push(("an access key", channel.secrets[0].1.clone()));
+        secrets.extend(rotated(&stage.consumer, &channel).await);
+        // Asked again, it answers what it answered, and nothing of what has come of it.
+        let replayed = send().await.body;
+        assert_eq!(replayed["order"]["id"], accepted["order"]["id"]);
+        said.push((format!("{path}, replayed"), replayed.to_string()));
+        said.push(("the order".to_owned(), order.to_string()));
+        channels.push(channel);
+    }
+    stage.send(&[reading(1), reading(2)]).await;
+    for channel in &channels {
+        stage.settled(channel, 2).await;
+    }
+    said.extend(everything_listed(stage, &admin, &channels).await);
+    let told = receiver.with(|received| json!(received.bodies).to_string()).await;
+    said.push(("what subscribers got".to_owned(), told));
+    let looked_at = search(&stage.platform, &secrets, said).await;
+    for there in ["channel.ready", "credential.rotated", "access_key", "CreateAccessKey", "headgate-ch-"] {
+        assert!(looked_at.iter().any(|(_, text)| text.contains(there)), "{there}");
+    }
+}
+
+/// Looks for secrets in what was said and in all that the platform keeps and logs; returns where it looked.
+async fn search(platform: &Platform, secrets: &[(&str, String)], said: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut looked_at = said;
+    looked_at.extend(files(platform.directory()));
+    if let Some(url) = platform.database_url() {
+        looked_at.extend(rows(url).await);
+    }
+    for (what, secret) in secrets {
         assert!(secret.len() > 20, "{what} is a secret: {secret}");
         for form in forms(secret) {
             // A column of bytes is written in hexadecimal digits.
             let (plain, digits) = (legible(&form), hex::encode(&form));
-            let found = everywhere().filter(|(place, text)| {
+            let found = looked_at.iter().filter(|(place, text)| {
                 !place.ends_with("master.key") && (text.contains(&plain) || text.contains(&digits))
             });
             let found: Vec<_> = found.map(|(place, text)| (place, around(text, &plain))).collect();
             assert!(found.is_empty(), "{what} is found: {found:#?}");
         }
     }
-    // The search finds what is there.
-    for there in [stage.feed.id.trim_start_matches("ch_"), "Provider", "master.key"] {
-        let found = everywhere().any(|(place, text)| place.contains(there) || text.contains(there));
-        assert!(found, "{there}");
-    }
-    assert!(files.iter().any(|(place, text)| place.ends_with("headgate.log") && text.contains("TRACE")));
+    assert!(looked_at.iter().any(|(place, text)| place.ends_with("headgate.log") && text.contains("TRACE")));
+    looked_at
 }
 
 /// The secrets of a channel after a rotation.

@@ -158,7 +158,7 @@ pub struct Progress {
 pub struct IssuedCredential {
     /// The credential.
     pub credential: CredentialId,
-    /// `channel_key` or `signing_secret`.
+    /// `channel_key`, `signing_secret` or `access_key`.
     pub kind: String,
     /// Reveals it, once.
     pub claim: ClaimId,

@@ -14,12 +14,16 @@ use crate::resources::{ResourceState, store};
 use crate::worker::Worker;
 use crate::worker::turn::Turn;
 
+/// The options of an output model that are about the resource itself, and the template's parameters for them.
+const OPTIONS: [(&str, &str); 3] =
+    [("ordered", "Ordered"), ("visibility_seconds", "VisibilitySeconds"), ("max_receives", "MaxReceives")];
+
 /// Adds what the order's options say about the resource itself; a template without the parameter is not given it.
 fn ordered_options(spec: &ChannelSpec, mut parameters: IndexMap<String, Value>) -> IndexMap<String, Value> {
     let ChannelSpec::Out(spec) = spec else { return parameters };
-    if spec.output_data_model.options.get("ordered") == Some(&Value::Bool(true)) {
-        parameters.insert("Ordered".to_owned(), Value::Bool(true));
-    }
+    let options = &spec.output_data_model.options;
+    let ordered = OPTIONS.into_iter().filter_map(|(option, parameter)| Some((parameter, options.get(option)?)));
+    parameters.extend(ordered.map(|(parameter, value)| (parameter.to_owned(), value.clone())));
     parameters
 }
 

@@ -36,7 +36,7 @@ pub fn schema() -> Value {
             },
             "visibility_seconds": {
                 "type": "integer", "minimum": 1, "maximum": VISIBILITY.end(), "default": 30,
-                "description": "How long a received message is given to nobody else unless it is acknowledged."
+                "description": "How long a received message is given to nobody else unless it is acknowledged; a queue of SQS has the time of its size where none is ordered."
             }
         }
     })

@@ -182,12 +182,16 @@ impl Parts {
         if !template.has_size(&spec.size) {
             return Err(unknown(format!("the template has no size {}", spec.size)).into());
         }
-        let (name, desired) = (name(spec.channel), self.settings.parameters(spec, &template));
+        let (name, mut desired) = (name(spec.channel), self.settings.parameters(spec, &template));
         let Some(found) = self.calls.describe(&name).await.about(LOOK)? else {
             return self.create(spec, &template, &name, &desired).await;
         };
         if !found.is_of(&self.settings.installation, spec.tenant, spec.channel) {
             return Err(foreign().into());
+        }
+        // Another one would be a new queue, and the messages of the old one would go with it.
+        if let Some(made_with) = found.parameters.get(stack::ORDERED) {
+            desired.insert(stack::ORDERED.to_owned(), made_with.clone());
         }
         let resources = template.resources(spec.client_principal.is_some());
         match found.standing() {

@@ -19,6 +19,7 @@ pub(super) const TAG_COST: &str = "headgate:cost-allocation";
 /// The parameter that names the last order; by itself it is no reason for an update.
 pub(super) const ORDER: &str = "Order";
 pub(super) const SIZE: &str = "Size";
+pub(super) const ORDERED: &str = "Ordered";
 pub(super) const SHARD_STEP: &str = "ShardStep";
 pub(super) const CLIENT_PRINCIPAL: &str = "ClientPrincipal";
 pub(super) const CLIENT_EXTERNAL_ID: &str = "ClientExternalId";

@@ -35,7 +35,8 @@ impl Account {
     /// None where there is no Python that has moto.
     pub(in crate::tests) async fn start() -> Option<Self> {
         let account = shared::Account::start().await?;
-        let config = config(&account).await;
+        let operator = Credentials::new(&account.key.0, &account.key.1, None, None, "test");
+        let config = config(&account, operator).await;
         Some(Self { account, config })
     }
 
@@ -57,20 +58,22 @@ impl Account {
         Arc::new(CloudFormationDriver::with_failpoints(settings, &self.config, failpoints).unwrap())
     }
 
-    /// As [`shared::Account::enforce`]; the driver's requests become an operator's.
+    /// As [`shared::Account::enforce`]; the driver's requests become those of the platform's own role.
     pub(in crate::tests) async fn enforce(&mut self) -> Value {
-        let people = self.account.enforce().await;
-        self.config = config(&self.account).await;
+        let people = self.account.enforce("test").await;
+        let text = |name: &str| people["platform"][name].as_str().unwrap().to_owned();
+        let session = Credentials::new(text("id"), text("secret"), Some(text("token")), None, "test");
+        self.config = config(&self.account, session).await;
         people
     }
 }
 
-async fn config(account: &shared::Account) -> SdkConfig {
+async fn config(account: &shared::Account, credentials: Credentials) -> SdkConfig {
     let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(10));
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::from_static("us-east-1"))
         .endpoint_url(&account.url)
-        .credentials_provider(Credentials::new(&account.key.0, &account.key.1, None, None, "test"))
+        .credentials_provider(credentials)
         .retry_config(retries)
         .load()
         .await

@@ -6,6 +6,8 @@ mod driver;
 mod faults;
 mod keys;
 mod many;
+mod rights;
+mod stores;
 mod world;
 
 pub(super) use account::Account;
