@@ -88,10 +88,9 @@ impl Flow {
     #[must_use]
     pub fn new(row: FlowRow, target: Option<u64>, plan: Arc<Plan>, output: &OutputElement, dims: Dims) -> Self {
         let start = target.map_or(row.booked, |held| held.max(row.starts_after).min(row.booked));
-        let unsure = if start > row.starts_after { TOGETHER } else { 0 };
         Self {
             window: Window::new(start),
-            unsure,
+            unsure: 0,
             crashes: 0,
             plan,
             route: None,

@@ -38,7 +38,7 @@ use crate::tenant_quotas::TenantQuotas;
 
 pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
-pub use flow::Flow;
+pub use flow::{Flow, TOGETHER};
 pub use ledger::Ledger;
 pub use looked::Looked;
 pub use router::{Following, Route, Router};

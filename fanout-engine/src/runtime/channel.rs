@@ -1,6 +1,7 @@
 //! The task of one data-out channel: opens its resource, drives its worker, and follows what is
 //! wanted of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -19,7 +20,9 @@ use super::observed::{FlowView, Halt, Resting, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
 use crate::addresses::Addresses;
 use crate::cloud::Cloud;
-use crate::delivery::{Context, DeliveryError, EMPTY_RANGE, Flow, Looked, Ticks, Turn, Waiting, Worker, store};
+use crate::delivery::{
+    Context, DeliveryError, EMPTY_RANGE, Flow, Looked, TOGETHER, Ticks, Turn, Waiting, Worker, store,
+};
 use crate::technology::{self, FlowKey, OpenChannel, Rest, Secrets, Served, ServedChannels, Sink, SinkError};
 
 /// Looks again this often even when nobody woke it.
@@ -75,6 +78,9 @@ pub struct ChannelTask {
     /// Where the logs of the flows ended at the first look after that.
     moved_at: Vec<u64>,
     cut: u64,
+    /// Whether more may have been sent than the books tell: a process before this one, or the channel as it
+    /// was open last, may have ended in between.
+    unsure: bool,
 }
 
 #[derive(Debug)]
@@ -88,13 +94,15 @@ struct Open {
 }
 
 impl ChannelTask {
-    /// A task that has not opened anything yet.
+    /// A task that has not opened anything yet. `rested`: the channel comes from its rest, and all that was
+    /// sent is in the books.
     #[must_use]
     pub fn new(
         surroundings: Surroundings,
         wanted: watch::Receiver<Arc<Wanted>>,
         newest: Arc<AtomicU64>,
         observed: SharedObserved,
+        rested: bool,
     ) -> Self {
         Self {
             surroundings,
@@ -107,6 +115,7 @@ impl ChannelTask {
             moved: Instant::now(),
             moved_at: Vec::new(),
             cut: 0,
+            unsure: !rested,
         }
     }
 
@@ -295,8 +304,12 @@ impl ChannelTask {
         let now = context.clock.now();
         let mut tx = context.data.platform().await?;
         tx.act_for(wanted.tenant).await?;
+        let mut known = HashSet::new();
         for scope in &wanted.scopes {
-            pin(&mut tx, context, wanted, scope.output.element).await?;
+            let element = scope.output.element;
+            if !pin(&mut tx, context, wanted, element).await? {
+                known.insert(element);
+            }
         }
         let rows = store::of_channel(&mut tx, wanted.channel).await?;
         let spent = store::spent(&mut tx, wanted.tenant, wanted.channel).await?;
@@ -317,7 +330,10 @@ impl ChannelTask {
             let plan = Arc::clone(&scope.plan);
             let dims = wanted.dims(row.key.element);
             let live = row.key.lane == Lane::Live;
-            let flow = Flow::new(row, target, plan, &scope.output, dims);
+            let mut flow = Flow::new(row, target, plan, &scope.output, dims);
+            if self.unsure && known.contains(&flow.key().element) {
+                flow.unsure = TOGETHER;
+            }
             worker.flows.push(if live { flow.routed(&context.router) } else { flow });
         }
         Ok(worker)
@@ -386,6 +402,7 @@ impl ChannelTask {
     async fn close(&mut self) {
         self.looked.clear();
         if let Some(open) = self.open.take() {
+            self.unsure = open.worker.outdated || open.worker.collecting();
             self.surroundings.served.unmount(open.wanted.channel);
             open.sink.close().await;
         }
@@ -479,20 +496,20 @@ fn calm(before: &[u64], now: &[u64]) -> bool {
     before.len() == now.len() && before.iter().zip(now).all(|(before, now)| now - before < EMPTY_RANGE / 10)
 }
 
-/// Pins where an element's lanes begin and end, once.
-async fn pin(tx: &mut Tx, context: &Context, wanted: &Wanted, element: ElementId) -> Result<(), DeliveryError> {
+/// Pins where an element's lanes begin and end, once. `false`: they were pinned before.
+async fn pin(tx: &mut Tx, context: &Context, wanted: &Wanted, element: ElementId) -> Result<bool, DeliveryError> {
     let head = context.lake.log().head(element);
     let now = context.clock.now();
     let live = FlowKey { element, lane: Lane::Live };
     if store::get(tx, wanted.tenant, wanted.channel, live).await?.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     store::ensure(tx, wanted.tenant, wanted.channel, live, head, None, now).await?;
     if wanted.history {
         let backfill = FlowKey { element, lane: Lane::Backfill };
         store::ensure(tx, wanted.tenant, wanted.channel, backfill, 0, Some(head), now).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Cuts the open usage of a channel that is not open.

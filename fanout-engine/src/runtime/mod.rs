@@ -222,7 +222,9 @@ impl Runtime {
         let observed = observed.unwrap_or_default();
         let newest = Arc::new(AtomicU64::new(wanted.version));
         let (sender, receiver) = watch::channel(wanted);
-        let task = ChannelTask::new(self.surroundings.clone(), receiver, Arc::clone(&newest), Arc::clone(&observed));
+        let (newest_of_task, observed_of_task) = (Arc::clone(&newest), Arc::clone(&observed));
+        let from_rest = rested.is_some();
+        let task = ChannelTask::new(self.surroundings.clone(), receiver, newest_of_task, observed_of_task, from_rest);
         let task = tokio::spawn(task.run(self.tasks.clone()));
         let running = Running {
             head,

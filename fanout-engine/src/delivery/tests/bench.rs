@@ -18,7 +18,7 @@ use serde_json::json;
 use super::target::Target;
 use crate::delivery::limits::PLENTY;
 use crate::delivery::store::{self, FlowRow};
-use crate::delivery::{Context, Flow, Ledger, Router, Standing, Terms, Ticks, Turn, Waiting, Worker};
+use crate::delivery::{Context, Flow, Ledger, Router, Standing, TOGETHER, Terms, Ticks, Turn, Waiting, Worker};
 use crate::shape::testing::{Element, sensors};
 use crate::shape::{Plan, PlanCache};
 use crate::technology::{FlowKey, OutputElement, Sink};
@@ -143,7 +143,8 @@ impl Bench {
         for row in self.rows().await {
             let held = sink.cursor(row.key).await.unwrap().map(|committed| committed.offset);
             let live = row.key.lane == Lane::Live;
-            let flow = Flow::new(row, held, Arc::clone(&self.plan), &output, Dims::default());
+            let mut flow = Flow::new(row, held, Arc::clone(&self.plan), &output, Dims::default());
+            flow.unsure = TOGETHER;
             worker.flows.push(if live { flow.routed(&self.context.router) } else { flow });
         }
         worker

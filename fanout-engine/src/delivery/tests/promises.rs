@@ -41,6 +41,39 @@ async fn history_and_live_meet_without_gap_or_double_while_data_keeps_arriving()
 }
 
 #[tokio::test]
+async fn what_was_sent_since_the_books_were_written_comes_again_marked_after_a_crash() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(&db, ElementKind::Events).await;
+        bench.pin(false).await;
+        bench.append(1..=28).await;
+        let target = Arc::new(Target::default());
+        target.state.lock().hangs = Some(22);
+        let mut worker = bench.worker(&target).await;
+        let sent = async {
+            while target.offsets().len() < 21 {
+                tokio::task::yield_now().await;
+            }
+        };
+        // Three ranges of one turn are with the receiver when the process ends.
+        tokio::select! {
+            turn = worker.round() => panic!("the receiver has not answered, and yet: {turn:?}"),
+            () = sent => {}
+        }
+        drop(worker);
+        assert_eq!(bench.row(Lane::Live).await.booked, 0, "{}", db.name);
+
+        target.state.lock().hangs = None;
+        target.state.lock().marks.clear();
+        let mut worker = bench.worker(&target).await;
+        settle(&mut worker).await;
+        assert_eq!(target.offsets(), (1..=21).chain(1..=28).collect::<Vec<_>>());
+        let row = bench.row(Lane::Live).await;
+        assert_eq!((row.booked, row.totals.records), (28, 28));
+        assert_eq!(target.state.lock().marks[..3], [true; 3]);
+    }
+}
+
+#[tokio::test]
 async fn usage_equals_deliveries_and_its_ranges_tile() {
     for db in databases().await.unwrap() {
         let bench = Bench::new(&db, ElementKind::Events).await;

@@ -31,6 +31,10 @@ pub struct State {
     pub names_refused: bool,
     /// Whether the channel's order is still being carried out.
     pub incomplete: bool,
+    /// An offset it never answers about.
+    pub hangs: Option<u64>,
+    /// Whether each range that it took was marked as one that may come again.
+    pub marks: Vec<bool>,
     /// Writes that fail before one succeeds.
     pub failures: u32,
     pub writes: u32,
@@ -50,6 +54,10 @@ impl Sink for Target {
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {
+        let hangs = self.state.lock().hangs;
+        if hangs.is_some_and(|offset| delivery.after < offset && offset <= delivery.to) {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.state.lock();
         state.writes += 1;
         if state.incomplete {
@@ -66,6 +74,7 @@ impl Sink for Target {
             let records = if state.names_refused { refused } else { Vec::new() };
             return Err(SinkError::Reject { records, reason: "not for me".to_owned() });
         }
+        state.marks.push(delivery.repeated);
         let held = if self.keeps_cursor { state.held.get(&delivery.flow).copied().unwrap_or(0) } else { 0 };
         let new = offsets.into_iter().filter(|offset| *offset > held).map(|offset| (delivery.flow, offset));
         state.written.extend(new.collect::<Vec<_>>());

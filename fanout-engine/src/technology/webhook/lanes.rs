@@ -8,7 +8,7 @@ use super::batch::Row;
 use crate::technology::{Delivery, FlowKey};
 
 /// How far each lane of each flow is within the range being delivered. Lives in memory: the
-/// durable cursor is the range's, so a crash repeats at most one range, under the same record ids.
+/// durable cursor is the books', so a crash repeats what one turn sent, under the same record ids.
 #[derive(Debug, Default)]
 pub struct Places(Mutex<HashMap<(FlowKey, usize), u64>>);
 
