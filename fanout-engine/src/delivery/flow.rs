@@ -269,7 +269,7 @@ impl Flow {
     }
 
     /// Notes that the target holds everything through `through`.
-    pub const fn held(&mut self, through: u64) {
+    pub const fn target_holds(&mut self, through: u64) {
         self.through = through;
     }
 

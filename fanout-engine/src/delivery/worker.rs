@@ -408,7 +408,7 @@ impl Worker {
         }
         metrics::counter!("headgate_delivered_records_total").increment(all.0);
         metrics::counter!("headgate_delivered_bytes_total").increment(all.1);
-        self.flows[index].held(written.through);
+        self.flows[index].target_holds(written.through);
         Ok(())
     }
 
@@ -458,7 +458,7 @@ impl Worker {
             return Ok(());
         }
         let written = self.sink.flush(self.flows[index].key(), why).await?;
-        self.flows[index].held(written.through);
+        self.flows[index].target_holds(written.through);
         self.book(index).await
     }
 

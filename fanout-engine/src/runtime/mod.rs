@@ -222,9 +222,9 @@ impl Runtime {
         let observed = observed.unwrap_or_default();
         let newest = Arc::new(AtomicU64::new(wanted.version));
         let (sender, receiver) = watch::channel(wanted);
-        let (newest_of_task, observed_of_task) = (Arc::clone(&newest), Arc::clone(&observed));
-        let from_rest = rested.is_some();
-        let task = ChannelTask::new(self.surroundings.clone(), receiver, newest_of_task, observed_of_task, from_rest);
+        let surroundings = self.surroundings.clone();
+        let (seen, shown) = (Arc::clone(&newest), Arc::clone(&observed));
+        let task = ChannelTask::new(surroundings, receiver, seen, shown, rested.is_some());
         let task = tokio::spawn(task.run(self.tasks.clone()));
         let running = Running {
             head,

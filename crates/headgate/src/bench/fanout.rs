@@ -13,7 +13,7 @@ use super::jetstream::{Connection, JetStream, Sync};
 use super::report::{Report, say};
 use super::{World, row};
 use crate::cli::BenchArguments;
-use crate::demo::world::{self, Channel};
+use crate::demo::world::Channel;
 
 /// Rows sent in B6.
 const ROWS: u64 = 20_000;
@@ -38,10 +38,7 @@ pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<(
             let opened = open(&world, channels, *models, |_| Vec::new()).await?;
             let before = world.headgate.server.used()?;
             let start = Instant::now();
-            for first in (0..ROWS).step_by(5_000) {
-                let rows: String = (first..first + 5_000).map(|id| row(id, 0) + "\n").collect();
-                world::send(&world.feed, "application/x-ndjson", rows).await?;
-            }
+            world.send(ROWS).await?;
             for channel in &opened {
                 delivered(&world, channel, ROWS).await?;
             }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use crate::cli::BenchArguments;
 use crate::demo::client::ApiClient;
-use crate::demo::world::{Channel, Organisation};
+use crate::demo::world::{self, Channel, Organisation};
 use report::Report;
 use server::Headgate;
 
@@ -111,10 +111,19 @@ impl World {
         self.consumer.order("out", &order, |_| {}, async |_, _| {}).await
     }
 
+    /// Sends `rows` rows without a time in payloads of 5,000, each once the one before is conformed.
+    async fn send(&self, rows: u64) -> Result<()> {
+        for first in (0..rows).step_by(5_000) {
+            let payload: String = (first..rows.min(first + 5_000)).map(|id| row(id, 0) + "\n").collect();
+            world::send(&self.feed, "application/x-ndjson", payload).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until every payload sent so far is conformed.
     async fn conformed(&self) -> Result<()> {
         // Payloads of one feed are conformed in the order they landed, so the last one is enough.
-        crate::demo::world::send(&self.feed, "application/x-ndjson", format!("{}\n", row(u64::MAX >> 1, 0))).await?;
+        world::send(&self.feed, "application/x-ndjson", format!("{}\n", row(u64::MAX >> 1, 0))).await?;
         Ok(())
     }
 }

@@ -17,7 +17,6 @@ use super::report::Report;
 use super::server::{Server, own};
 use super::{World, row};
 use crate::cli::BenchArguments;
-use crate::demo::world;
 
 /// Deliveries of a measurement, at least.
 const DELIVERIES: u64 = 10_000;
@@ -63,10 +62,7 @@ async fn headgate(endpoints: u64, batch: u64, report: &mut Report) -> Result<()>
     let rows = (DELIVERIES * batch / endpoints).max(1);
     let requests = receiver.requests.load(Ordering::Relaxed);
     let (before, begun) = (world.headgate.server.used()?, Instant::now());
-    for first in (0..rows).step_by(5_000) {
-        let rows: String = (first..rows.min(first + 5_000)).map(|id| row(id, 0) + "\n").collect();
-        world::send(&world.feed, "application/x-ndjson", rows).await?;
-    }
+    world.send(rows).await?;
     let expected = rows * endpoints;
     receiver.received(expected).await?;
     let (wall, after) = (begun.elapsed().as_secs_f64(), world.headgate.server.used()?);

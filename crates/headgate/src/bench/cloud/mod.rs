@@ -5,14 +5,14 @@ mod aws;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use self::aws::{Asked, NullAws};
+use super::World;
 use super::fanout::delivered;
 use super::report::Report;
-use super::{World, row};
 use crate::cli::BenchArguments;
-use crate::demo::world;
+use crate::demo::world::Channel;
 
 /// Rows sent to each channel.
 const ROWS: u64 = 50_000;
@@ -69,10 +69,7 @@ async fn rows(channel: Option<(&str, &str, &str)>, report: &mut Report) -> Resul
     };
     quiet(&world).await?;
     let (before, asked, begun) = (world.headgate.server.used()?, account.asked(), Instant::now());
-    for first in (0..ROWS).step_by(5_000) {
-        let rows: String = (first..first + 5_000).map(|id| row(id, 0) + "\n").collect();
-        world::send(&world.feed, "application/x-ndjson", rows).await?;
-    }
+    world.send(ROWS).await?;
     if let Some(ordered) = &ordered {
         delivered(&world, ordered, ROWS).await?;
     }
@@ -107,7 +104,7 @@ async fn orders(name: &str, profile: &str, options: &str, report: &mut Report) -
     world.headgate.server.stop().await
 }
 
-async fn order(world: &World, name: &str, profile: &str, options: &str, data: Value) -> Result<world::Channel> {
+async fn order(world: &World, name: &str, profile: &str, options: &str, data: Value) -> Result<Channel> {
     let options: Value = serde_json::from_str(options)?;
     let order = json!({"name": name, "channel_profile": profile, "performance_profile": "XL",
                        "data": [data], "output_data_model": {"options": options}});
@@ -131,6 +128,5 @@ fn since(before: &Asked, after: &Asked) -> Asked {
 }
 
 fn of_each(requests: &Asked, among: u64) -> Value {
-    let each = requests.iter().map(|(name, count)| (name.clone(), json!(*count as f64 / among as f64)));
-    Value::Object(each.collect::<Map<_, _>>())
+    requests.iter().map(|(name, count)| (name.clone(), json!(*count as f64 / among as f64))).collect()
 }

@@ -1,11 +1,15 @@
 //! What every driver promises, and what only this one does.
 
-use headgate_types::channel::{CloudClient, Direction};
+use headgate_types::channel::{Binding, CloudClient, Direction};
 use serde_json::json;
 
 use super::Account;
 use crate::driver::cloudformation::PROFILES;
 use crate::driver::{Admission, Driver, DriverError, Ensured, Observed, Released, ResourceSpec, conformance};
+
+/// Roles of an account that is not the platform's.
+pub(super) const SPARK: &str = "arn:aws:iam::222222222222:role/spark";
+pub(super) const THIEF: &str = "arn:aws:iam::222222222222:role/thief";
 
 pub(super) fn spec(direction: Direction, profile: &str) -> ResourceSpec {
     ResourceSpec { direction, profile: profile.to_owned(), ..conformance::sample() }
@@ -24,6 +28,14 @@ pub(super) async fn release(driver: &dyn Driver, spec: &ResourceSpec) -> Result<
         tokio::time::sleep(after).await;
     }
     Ok(())
+}
+
+/// Where the channel's data is; the resource has to be whole.
+pub(super) async fn binding(driver: &dyn Driver, spec: &ResourceSpec) -> Binding {
+    match driver.observe(spec.tenant, spec.channel).await.unwrap() {
+        Observed::Present(binding) => binding,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn conforms(direction: Direction) {
@@ -53,13 +65,10 @@ async fn a_binding_says_where_the_data_is_and_who_may_get_at_it() {
     let driver = account.driver();
     let found = async |spec: &ResourceSpec| {
         ensure(driver.as_ref(), spec).await.unwrap();
-        match driver.observe(spec.tenant, spec.channel).await.unwrap() {
-            Observed::Present(binding) => binding,
-            other => panic!("{other:?}"),
-        }
+        binding(driver.as_ref(), spec).await
     };
     let mut file = spec(Direction::In, "file");
-    file.client_principal = Some("arn:aws:iam::222222222222:role/spark".to_owned());
+    file.client_principal = Some(SPARK.to_owned());
     let name = format!("headgate-ch-{}", file.channel.uuid().simple());
     let binding = found(&file).await;
     let cloud = binding.cloud.unwrap();

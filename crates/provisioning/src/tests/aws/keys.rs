@@ -10,24 +10,14 @@ use std::sync::atomic::Ordering;
 
 use super::Account;
 use super::account::PLATFORM_ROLE;
-use super::driver::{ensure, spec};
+use super::driver::{SPARK, THIEF, binding, ensure, spec};
 use super::world::Cloud;
 use crate::Sweep;
 use crate::driver::cloudformation::PROFILES;
-use crate::driver::{Admission, Driver, Observed, ResourceSpec};
+use crate::driver::{Admission, Driver};
 use crate::failpoint::{Failpoint, Moment};
 use crate::orders::{Order, OrderRequest, OrderState, Phase, StepName};
 use crate::tests::crash::KillAt;
-
-const SPARK: &str = "arn:aws:iam::222222222222:role/spark";
-const THIEF: &str = "arn:aws:iam::222222222222:role/thief";
-
-async fn binding(driver: &dyn Driver, spec: &ResourceSpec) -> Binding {
-    match driver.observe(spec.tenant, spec.channel).await.unwrap() {
-        Observed::Present(binding) => binding,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// Credentials for jobs.
 fn by(person: &Value, roles: &[(&str, Option<&str>)]) -> Value {

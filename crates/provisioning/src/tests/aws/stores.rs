@@ -4,22 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use headgate_types::OrderId;
-use headgate_types::channel::{Binding, Direction};
+use headgate_types::channel::Direction;
 use serde_json::{Value, json};
 
 use super::Account;
-use super::driver::{ensure, spec};
-use crate::driver::{Admission, Driver, Observed, ResourceSpec};
-
-const SPARK: &str = "arn:aws:iam::222222222222:role/spark";
-const THIEF: &str = "arn:aws:iam::222222222222:role/thief";
-
-async fn binding(driver: &dyn Driver, spec: &ResourceSpec) -> Binding {
-    match driver.observe(spec.tenant, spec.channel).await.unwrap() {
-        Observed::Present(binding) => binding,
-        other => panic!("{other:?}"),
-    }
-}
+use super::driver::{SPARK, THIEF, binding, ensure, spec};
+use crate::driver::{Admission, Driver, ResourceSpec};
 
 /// Every attribute of a queue, by its `sqs://` address.
 async fn attributes(account: &Account, url: &str) -> HashMap<String, String> {
