@@ -184,8 +184,8 @@ impl Engine {
         }
     }
 
-    /// Cuts the open usage of every flow now instead of at the next hour: before an invoice is
-    /// shown, and at the end of a demonstration.
+    /// Cuts the open usage of every flow now instead of at the end of its span: before an invoice
+    /// is shown, and at the end of a demonstration.
     pub async fn cut_usage(&self) {
         self.0.runtime.cut_usage().await;
     }

@@ -3,8 +3,9 @@
 //!
 //! Owns conforming payloads into records (`conform`, `ingest`), the current rows of entities
 //! (`projection`), shaping (`shape`), delivery (`delivery`), one folder per channel profile
-//! (`technology`), the data listener and the engine's internal API. Its tables are cursors,
-//! deliveries, dead letters, receipts and projections, in the data database.
+//! (`technology`), the data listener and the engine's internal API. Its tables are
+//! `ingest_cursor`, `receipts`, `dead_letters`, `flows`, `quota_spent` and `refused_deliveries`, in the data
+//! database; projections are files.
 //!
 //! The binary starts it; the control plane asks it through `headgate_types::engine::Engine` only.
 //!

@@ -15,6 +15,9 @@ use tokio::process::{Child, Command};
 /// The role that Headgate's processes run under.
 pub const PLATFORM_ROLE: &str = "arn:aws:iam::123456789012:role/headgate-platform";
 
+/// The policy that users and roles of channels may do no more than, once rights are enforced.
+pub const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/headgate/boundary";
+
 /// What exists, by kind, without the kinds of which nothing does.
 pub type Left = BTreeMap<String, Vec<String>>;
 
@@ -121,8 +124,41 @@ impl Account {
 
     /// A session of the platform's own role (`id`, `secret`, `token`), once rights are enforced.
     pub async fn platform(&self) -> Value {
-        let job = json!({"as": {"id": self.key.0, "secret": self.key.1}});
+        self.session(PLATFORM_ROLE).await
+    }
+
+    /// A session of a role that whoever administers the account takes up.
+    pub async fn session(&self, role: &str) -> Value {
+        let job = json!({"as": self.operator(), "role": role});
         serde_json::from_slice(&self.python(&["--platform"], &job).await).unwrap()
+    }
+
+    /// The variables by which every program of AWS finds the account for this session.
+    pub fn environment_of(&self, session: &Value) -> Vec<(String, String)> {
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let mut environment = self.environment();
+        environment.retain(|(name, _)| !names.contains(&name.as_str()));
+        for (name, member) in names.into_iter().zip(["id", "secret", "token"]) {
+            environment.push((name.to_owned(), session[member].as_str().unwrap().to_owned()));
+        }
+        environment
+    }
+
+    /// Makes a stack of a template of `templates/`, as whoever administers the account; its outputs.
+    pub async fn deploy(&self, name: &str, template: &str, parameters: &Value) -> BTreeMap<String, String> {
+        let job = json!({"as": self.operator(), "name": name, "template": template, "parameters": parameters});
+        serde_json::from_slice(&self.python(&["--deploy"], &job).await).unwrap()
+    }
+
+    /// What a service answers to whoever administers the account.
+    pub async fn ask(&self, service: &str, call: &str, with: &Value) -> Value {
+        let job = json!({"as": self.operator(), "service": service, "call": call, "with": with});
+        serde_json::from_slice(&self.python(&["--ask"], &job).await).unwrap()
+    }
+
+    /// Whoever administers the account, in the words of `tests/aws/client.py`.
+    pub fn operator(&self) -> Value {
+        json!({"id": self.key.0, "secret": self.key.1})
     }
 
     /// What the platform's own role was allowed so far: the statement of its policies, and the action.

@@ -4,7 +4,11 @@
     python client.py URL --people INSTALLATION
                                     makes whoever asks in the tests, before rights are enforced: the platform's own
                                     role may do what templates/platform-role.yaml says
-    python client.py URL --platform writes a session of the platform's own role, as {"as"}
+    python client.py URL --platform writes a session of the platform's own role, as {"as", "role"}; usually
+                                    headgate-platform
+    python client.py URL --deploy   makes a stack, as {"as", "name", "template", "parameters"} with a template of
+                                    templates/, and writes its outputs
+    python client.py URL --ask      makes one call, as a job below, and writes the answer
     python client.py URL --read     reads one channel's resource to its end, as {"as", and one of
                                     "bucket", "queue", "stream"}, and writes what was in it
 
@@ -25,6 +29,7 @@ from shim.template import Rendering, load, parameters
 
 ONCE = Config(retries={"max_attempts": 0, "mode": "standard"}, signature_version="v4", s3={"addressing_style": "path"})
 ACCOUNT, OTHERS_ACCOUNT = "123456789012", "222222222222"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/headgate/boundary"
 ANYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
@@ -58,17 +63,40 @@ def outcome(url, job):
 def platform(url, job):
     """A session of the platform's role."""
     operator = client(url, "sts", *credentials_of(url, job["as"]))
-    role = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"
+    role = job.get("role", f"arn:aws:iam::{ACCOUNT}:role/headgate-platform")
     taken = operator.assume_role(RoleArn=role, RoleSessionName="headgate")["Credentials"]
     return {"id": taken["AccessKeyId"], "secret": taken["SecretAccessKey"], "token": taken["SessionToken"]}
 
 
-def rights(installation):
-    """Name → document of the policies that templates/platform-role.yaml gives to the role."""
+def deploy(url, job):
+    """As `aws cloudformation deploy` does; there are no change sets here."""
+    cloudformation = client(url, "cloudformation", *credentials_of(url, job["as"]))
+    cloudformation.create_stack(
+        StackName=job["name"],
+        TemplateBody=(Path(__file__).parents[2] / "templates" / job["template"]).read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in job["parameters"].items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    waiter = cloudformation.get_waiter("stack_create_complete")
+    waiter.wait(StackName=job["name"], WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200})
+    stack = cloudformation.describe_stacks(StackName=job["name"])["Stacks"][0]
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+
+
+def ask(url, job):
+    call = getattr(client(url, job["service"], *credentials_of(url, job["as"])), job["call"])
+    answer = call(**job["with"])
+    return {key: value for key, value in answer.items() if key != "ResponseMetadata"}
+
+
+def rights(installation, boundary):
+    """Name → document of the policies that templates/platform-role.yaml gives to the role, and of the boundary
+    with this ARN."""
     text = (Path(__file__).parents[2] / "templates/platform-role.yaml").read_text()
     template = load(text)
     given = parameters(template, {"Installation": installation})
     rendering = Rendering(template, given, ACCOUNT, "us-east-1", "headgate", "arn:stack")
+    rendering.physical["Boundary"] = boundary
     resources = template["Resources"].items()
     policies = [name for name, one in resources if one["Type"] == "AWS::IAM::ManagedPolicy"]
     return {name: rendering.properties(name)["PolicyDocument"] for name in policies}
@@ -131,7 +159,9 @@ def people(url, installation):
     """Who administers the platform's account, the platform's own role, and another account with its people."""
     iam = client(url, "iam")
     iam.create_role(RoleName="headgate-platform", AssumeRolePolicyDocument=trust(ACCOUNT))
-    for name, policy in rights(installation).items():
+    documents = rights(installation, BOUNDARY)
+    iam.create_policy(PolicyName="boundary", Path="/headgate/", PolicyDocument=json.dumps(documents.pop("Boundary")))
+    for name, policy in documents.items():
         iam.put_role_policy(RoleName="headgate-platform", PolicyName=name, PolicyDocument=json.dumps(policy))
     stranger = client(url, "iam")
     stranger.meta.events.register(
@@ -157,6 +187,10 @@ if __name__ == "__main__":
         print(json.dumps(people(sys.argv[1], sys.argv[3])))
     elif sys.argv[2:] == ["--platform"]:
         print(json.dumps(platform(sys.argv[1], json.load(sys.stdin))))
+    elif sys.argv[2:] == ["--deploy"]:
+        print(json.dumps(deploy(sys.argv[1], json.load(sys.stdin))))
+    elif sys.argv[2:] == ["--ask"]:
+        print(json.dumps(ask(sys.argv[1], json.load(sys.stdin)), default=str))
     elif sys.argv[2:] == ["--read"]:
         print(json.dumps(read(sys.argv[1], json.load(sys.stdin))))
     else:

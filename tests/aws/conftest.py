@@ -19,14 +19,21 @@ class Cloud:
 
     def __init__(self, application):
         self.application, self.url = application, application.url
+        # Whose key is used where a test names none; rights are not asked for unless it says so.
+        self.key = {"AccessKeyId": "AKIATEST", "SecretAccessKey": "secret"}
 
-    def client(self, service, key=None, secret="secret", token=None, config=ONCE):
+    def enforce(self, key):
+        """From now on every request must be signed and allowed; `key` is that of whoever administers the account."""
+        self.key = key
+        self.control("POST", "enforcement", {"on": True})
+
+    def client(self, service, key=None, secret=None, token=None, config=ONCE):
         return boto3.client(
             service,
             endpoint_url=self.url,
             region_name="us-east-1",
-            aws_access_key_id=key or "AKIATEST",
-            aws_secret_access_key=secret,
+            aws_access_key_id=key or self.key["AccessKeyId"],
+            aws_secret_access_key=secret or self.key["SecretAccessKey"],
             aws_session_token=token,
             config=config,
         )

@@ -9,6 +9,9 @@ TEMPLATES = {
     for profile in ("file", "queue", "stream")
 }
 PLATFORM_ROLE = ROOT / "templates/platform-role.yaml"
+USER_POOL, USER_POOL_TENANT = ROOT / "templates/user-pool.yaml", ROOT / "templates/user-pool-tenant.yaml"
+# What a platform team makes once, not channel by channel.
+ONCE = (PLATFORM_ROLE, USER_POOL, USER_POOL_TENANT)
 SIZES = ("S", "M", "L", "XL")
 ACCOUNT = "123456789012"
 PLATFORM = f"arn:aws:iam::{ACCOUNT}:role/headgate-platform"

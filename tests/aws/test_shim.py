@@ -180,3 +180,35 @@ def test_of_a_group_one_receiver_has_messages_at_a_time(cloud):
     for thread in waiting:
         thread.join()
     assert sorted([one["Body"] for one in messages] for messages in found) == [[], ["1"]]
+
+
+def test_a_group_comes_in_its_order_while_messages_are_given_back_or_run_out_of_time(cloud):
+    sqs, others = cloud.client("sqs"), cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    numbers = [str(number) for number in range(6)]
+    for number in numbers:
+        sqs.send_message(QueueUrl=queue, MessageBody=number, MessageGroupId="g", MessageDeduplicationId=number)
+
+    def take(client, count, seconds):
+        answer = client.receive_message(
+            QueueUrl=queue, MaxNumberOfMessages=count, WaitTimeSeconds=3, VisibilityTimeout=seconds
+        )
+        return answer.get("Messages", [])
+
+    def give_back(client, messages):
+        entries = [
+            {"Id": one["MessageId"], "ReceiptHandle": one["ReceiptHandle"], "VisibilityTimeout": 0} for one in messages
+        ]
+        if entries:
+            client.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
+
+    for _ in range(50):
+        giving = threading.Thread(target=give_back, args=(others, take(sqs, 4, 30)))
+        giving.start()
+        found = take(sqs, 6, 30)
+        giving.join()
+        assert [one["Body"] for one in found] == numbers
+        give_back(sqs, found)
+    for count in (2, 4):
+        take(sqs, count, 1)
+        assert [one["Body"] for one in take(sqs, 6, 1)] == numbers

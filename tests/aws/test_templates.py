@@ -13,7 +13,10 @@ import pytest
 import yaml
 from cfn_guard_rs.cfn_guard_rs import run_checks_rs
 
-from samples import ACCOUNT, CLIENT_ROLE, EXTERNAL_ID, PLATFORM, PLATFORM_ROLE, ROOT, SIZES, TEMPLATES, stack_name, text, values
+from samples import (
+    ACCOUNT, CLIENT_ROLE, EXTERNAL_ID, ONCE, PLATFORM, PLATFORM_ROLE, ROOT, SIZES, TEMPLATES, USER_POOL, stack_name, text,
+    values,
+)
 from shim.template import Rendering, load, parameters
 
 RULES = (ROOT / "tests/aws/rules.guard").read_text()
@@ -79,14 +82,14 @@ def lint(*files):
 
 
 def test_cfn_lint_finds_nothing(tmp_path):
-    done = lint(*TEMPLATES.values(), PLATFORM_ROLE)
+    done = lint(*TEMPLATES.values(), *ONCE)
     assert done.returncode == 0, done.stdout + done.stderr
     spoiled = tmp_path / "spoiled.yaml"
     spoiled.write_text(text("data-out/queue").replace("VisibilityTimeout", "InvisibilityTimeout"))
     assert "E3002" in lint(spoiled).stdout
 
 
-@pytest.mark.parametrize("path", [*TEMPLATES.values(), PLATFORM_ROLE], ids=lambda path: f"{path.parent.name}/{path.stem}")
+@pytest.mark.parametrize("path", [*TEMPLATES.values(), *ONCE], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_rule_holds_or_its_exception_has_a_reason(path):
     template = load(path.read_text())
     for logical_id, resource in template["Resources"].items():
@@ -120,6 +123,7 @@ def verdict(resources, rule):
 def test_the_platforms_role_reaches_channels_of_its_installation_only():
     template = load(PLATFORM_ROLE.read_text())
     rendering = Rendering(template, parameters(template, {"Installation": "mine"}), ACCOUNT, "us-east-1", "role", "arn:stack")
+    boundary = rendering.physical["Boundary"] = f"arn:aws:iam::{ACCOUNT}:policy/headgate/boundary"
     for logical_id in ("OwnPolicy", "StackPolicy"):
         document = rendering.properties(logical_id)["PolicyDocument"]
         # IAM takes a managed policy up to 6,144 characters, without white space.
@@ -134,7 +138,46 @@ def test_the_platforms_role_reaches_channels_of_its_installation_only():
                 place = f"(arn:aws:[a-z0-9]+:(us-east-1)?:({ACCOUNT})?)"
                 assert re.fullmatch(rf"{place}:((stack/|stream/)?headgate-ch-|(user|role|policy)/headgate/mine/)\*(/\*)?", arn), arn
             if logical_id == "StackPolicy":
-                assert statement["Condition"]["StringEquals"] == {"aws:CalledViaLast": "cloudformation.amazonaws.com"}
+                wanted = statement["Condition"]["StringEquals"]
+                assert wanted.pop("aws:CalledViaLast") == "cloudformation.amazonaws.com"
+                # Nobody is made, or given a policy, without the boundary; and no boundary is taken away.
+                actions = set(listed(statement["Action"]))
+                makes = {action for action in actions if re.match("iam:(Create(Role|User)$|Put|Attach)", action)}
+                assert makes in (set(), actions) and "boundary" not in str(actions - makes).lower()
+                assert wanted == ({"iam:PermissionsBoundary": boundary} if makes else {})
+
+
+def test_the_boundary_is_all_that_channels_need_and_no_more():
+    template = load(PLATFORM_ROLE.read_text())
+    rendering = Rendering(template, parameters(template, {}), ACCOUNT, "us-east-1", "role", "arn:stack")
+    statements_of = rendering.properties("Boundary")["PolicyDocument"]["Statement"]
+    for statement in statements_of:
+        assert statement["Effect"] == "Allow"
+        keys = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/*"
+        if statement["Resource"] == keys:
+            assert statement["Condition"] == {"StringEquals": {"kms:ViaService": "kinesis.us-east-1.amazonaws.com"}}
+        else:
+            assert re.fullmatch(rf"arn:aws:[a-z0-9]+:(us-east-1)?:({ACCOUNT})?:(stream/)?headgate-ch-\*(/\*)?", statement["Resource"])
+    allowed = {action for one in statements_of for action in one["Action"] if not action.startswith("kms:")}
+    granted = {
+        action
+        for name in TEMPLATES
+        for policy in ("ClientPolicy", "PlatformPolicy")
+        for one in load(text(name))["Resources"][policy]["Properties"]["PolicyDocument"]["Statement"]
+        if one["Effect"] == "Allow"
+        for action in listed(one["Action"])
+    }
+    assert allowed == granted
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_principal_of_a_channel_carries_the_boundary_that_is_given(name):
+    boundary = f"arn:aws:iam::{ACCOUNT}:policy/headgate/boundary"
+    for changed in variants(name):
+        for given, wanted in (({"PermissionsBoundary": boundary}, boundary), ({}, None)):
+            made = rendered(name, 1, **changed, **given).values()
+            principals = [properties for kind, properties in made if kind in ("AWS::IAM::Role", "AWS::IAM::User")]
+            assert [one.get("PermissionsBoundary") for one in principals] == [wanted, wanted]
 
 
 SPOILED = {
@@ -159,6 +202,14 @@ SPOILED = {
         {"Statement": [{"Effect": "Allow", "Principal": {"AWS": {"Ref": "ClientPrincipal"}}, "Action": "sts:AssumeRole"}]},
     ),
     "iam_user_has_managed_policies_and_no_password": ("data-in/file", "ClientUser", "LoginProfile", {"Password": "x"}),
+    "user_pool_is_protected_against_deletion": ("user-pool", "Pool", "DeletionProtection", "INACTIVE"),
+    "user_pool_lets_nobody_sign_up": ("user-pool", "Pool", "AdminCreateUserConfig", None),
+    "user_pool_wants_long_passwords": ("user-pool", "Pool", "Policies", {"PasswordPolicy": {"MinimumLength": 8}}),
+    "user_pool_takes_second_factors": ("user-pool", "Pool", "MfaConfiguration", "OFF"),
+    "app_client_hands_tokens_to_nobody_else": (
+        "user-pool", "People", "ExplicitAuthFlows", ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+    ),
+    "iam_principal_carries_the_boundary": ("data-in/file", "PlatformRole", "PermissionsBoundary", None),
     "resource_carries_the_tags": ("data-in/stream", "Stream", "Tags", [{"Key": "headgate:tenant", "Value": "t"}]),
 }
 
@@ -166,7 +217,8 @@ SPOILED = {
 @pytest.mark.parametrize("rule", SPOILED)
 def test_every_rule_can_be_broken(rule):
     name, logical_id, key, value = SPOILED[rule]
-    resource = copy.deepcopy(load(text(name))["Resources"][logical_id])
+    spoiled = USER_POOL.read_text() if name == "user-pool" else text(name)
+    resource = copy.deepcopy(load(spoiled)["Resources"][logical_id])
     assert rule not in broken_rules({logical_id: resource})
     if value is None:
         del resource["Properties"][key]
@@ -182,6 +234,16 @@ def test_a_wide_grant_breaks_its_rule(key, value):
     policy = copy.deepcopy(load(text("data-out/file"))["Resources"]["ClientPolicy"])
     policy["Properties"]["PolicyDocument"]["Statement"][0][key] = value
     assert "iam_policy_allows_named_actions_on_named_resources" in broken_rules({"ClientPolicy": policy})
+
+
+@pytest.mark.parametrize("key,value", [
+    ("AllowedOAuthFlows", ["code", "implicit"]), ("AllowedOAuthFlows", {"Fn::If": ["HasPage", ["implicit"], {"Ref": "AWS::NoValue"}]}),
+    ("PreventUserExistenceErrors", "LEGACY"), ("EnableTokenRevocation", False), ("AccessTokenValidity", 1440),
+])
+def test_a_wide_app_client_breaks_its_rule(key, value):
+    client = copy.deepcopy(load(USER_POOL.read_text())["Resources"]["People"])
+    client["Properties"][key] = value
+    assert "app_client_hands_tokens_to_nobody_else" in broken_rules({"People": client})
 
 
 @pytest.mark.parametrize("principal", ["*", {"AWS": "*"}, {"AWS": {"Ref": "AWS::AccountId"}}, {"Service": "ec2.amazonaws.com"}])

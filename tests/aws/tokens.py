@@ -1,6 +1,7 @@
 """Tokens of user pools, for tests that are not written in Python.
 
-    python tokens.py URL POOL REGION    reads jobs as JSON and writes a token for each
+    python tokens.py URL POOL REGION    reads jobs as JSON and writes a token for each; where rights are enforced,
+                                        as whom the usual variables of AWS name
 
 moto cannot hand out tokens for the client credentials grant, and none that is wrong; it publishes one
 key for all pools, so what is asked for here is signed with that. A job is {"claims": {...}} with the
@@ -10,6 +11,7 @@ claims that differ from those of a good access token, null for one that is left 
 
 import gzip
 import json
+import os
 import sys
 import time
 import uuid
@@ -46,8 +48,9 @@ def signed(pool, region, claims):
 
 def logged_in(url, pool, region, person):
     client = boto3.client(
-        "cognito-idp", endpoint_url=url, region_name=region, aws_access_key_id="AKIATEST",
-        aws_secret_access_key="secret", config=ONCE,
+        "cognito-idp", endpoint_url=url, region_name=region, config=ONCE,
+        aws_access_key_id=os.environ.get("AWS_ACCESS_KEY_ID", "AKIATEST"),
+        aws_secret_access_key=os.environ.get("AWS_SECRET_ACCESS_KEY", "secret"),
     )
     name = person["name"]
     client.admin_create_user(UserPoolId=pool, Username=name, UserAttributes=person.get("attributes", []))

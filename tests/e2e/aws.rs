@@ -57,6 +57,16 @@ fn credentials_of_a_channel_open_that_channel_only() {
 }
 
 #[test]
+fn the_user_pool_of_our_template_is_protected_closed_and_strict_and_the_guide_deploys_it() {
+    pytest("test_user_pool.py");
+}
+
+#[test]
+fn no_policy_that_headgate_has_made_reaches_beyond_the_boundary_of_channels() {
+    pytest("test_boundary.py");
+}
+
+#[test]
 fn the_account_for_tests_refuses_what_it_does_not_understand() {
     pytest("test_shim.py");
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::aws_account::{Account, Left, PLATFORM_ROLE};
+use crate::aws_account::{Account, BOUNDARY, Left, PLATFORM_ROLE};
 use crate::harness::read::ChannelReader;
 use crate::harness::stage::{order_in, reading};
 use crate::harness::world::{Channel, Organisation};
@@ -41,13 +41,10 @@ impl World {
         let mut account = Account::start().await?;
         let people = account.enforce("headgate").await;
         let before = account.left().await;
-        let held = ["--aws-profiles", "file,stream,queue", "--aws-platform-role", PLATFORM_ROLE];
+        let role = ["--aws-platform-role", PLATFORM_ROLE, "--aws-boundary", BOUNDARY];
+        let held = [["--aws-profiles", "file,stream,queue"].as_slice(), &role].concat();
         // Headgate runs as the role that every channel's own role admits.
-        let own = &people["platform"];
-        let own = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_SESSION_TOKEN", "token")]
-            .map(|(variable, name)| (variable.to_owned(), own[name].as_str().unwrap().to_owned()));
-        // What is said last holds.
-        let environment = account.environment().into_iter().chain(own).collect();
+        let environment = account.environment_of(&people["platform"]);
         let mut options = Options { environment, ..Options::arguments(&held) };
         if let Some(file) = profiles {
             options.arguments.extend(["--profiles".to_owned(), file.to_owned()]);

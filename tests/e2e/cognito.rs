@@ -1,6 +1,8 @@
 //! Tokens of other issuers at the running product: a user pool of the account for tests, and an issuer that
 //! does nothing but publish a key.
 
+mod deployed;
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -59,7 +61,7 @@ impl<'a> Pool<'a> {
             .args(["tokens.py", &self.account.url, &self.id, REGION])
             .current_dir(crate::tidy::root().join("tests/aws"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.account.environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

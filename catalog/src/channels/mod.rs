@@ -23,7 +23,7 @@ pub use spec::{ChannelSpec, FeedSpec, History, InSpec, MAX_FEEDS, MAX_SELECTION,
 pub use state::{ALLOWED, is_allowed};
 pub use store::{
     apply_spec, count_open, desired, find, get, heads, insert, occupied_since, set_binding, set_observed, touch,
-    transition,
+    transition, versions,
 };
 pub(crate) use store::{lock, set_follows};
 

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 
 pub use list::{ElementFilter, list};
 pub use names::{label_error, path_error, segment_error};
-pub use schemas::{SchemaVersion, schema, schema_by_id, visible_schema};
+pub use schemas::{SchemaVersion, schema, visible_schema};
 pub use statistics::{published_without_statistics_since, put_statistics, statistics};
 pub use store::{find, get, insert, publish, remove, retire, retire_all, retired, update, visible};
 

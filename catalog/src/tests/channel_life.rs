@@ -1,5 +1,5 @@
 use headgate_database::testing::databases;
-use headgate_types::channel::ChannelState::{Active, Deleted, Deleting, Paused, Provisioning, Updating};
+use headgate_types::channel::ChannelState::{Active, Deleted, Deleting, Failed, Paused, Provisioning, Updating};
 use headgate_types::channel::{Binding, ConditionStatus, ConditionType, Direction};
 use headgate_types::filter::parse;
 use headgate_types::model::InputModel;
@@ -92,6 +92,7 @@ async fn what_is_observed_is_written_beside_what_is_desired() {
         let head = heads.iter().find(|head| head.id == id).copied().unwrap();
         assert_eq!((head.tenant, head.state, head.version), (tenant, Provisioning, channel.version));
         assert!(!channels::heads(&mut tx, Some(Direction::In)).await.unwrap().iter().any(|head| head.id == id));
+        let mut versions = channels::versions(&mut tx, Direction::Out).await.unwrap();
         assert_eq!(channels::find(&mut tx, id).await.unwrap().unwrap().id, id);
         tx.act_for(tenant).await.unwrap();
 
@@ -112,17 +113,26 @@ async fn what_is_observed_is_written_beside_what_is_desired() {
         channels::set_observed(&mut tx, tenant, id, 1).await.unwrap();
         let seen = channels::get(&mut tx, tenant, id).await.unwrap();
         assert_eq!((seen.observed_generation, seen.version), (1, channel.version), "{}", db.name);
+        let mut grew = async |tx: &mut headgate_database::Tx| {
+            let now = channels::versions(tx, Direction::Out).await.unwrap();
+            std::mem::replace(&mut versions, now) < now
+        };
+        assert!(!grew(&mut tx).await, "nothing that is desired changed");
 
         // As provisioning does it; each of these wakes the engine.
         let binding = Binding::plain("file:///tmp/ch/");
         channels::set_binding(&mut tx, tenant, id, Some(&binding), later(5)).await.unwrap();
+        assert!(grew(&mut tx).await);
         let wanted = Lanes { live: true, backfill: true };
         channels::set_lanes(&mut tx, tenant, id, wanted, later(6)).await.unwrap();
+        assert!(grew(&mut tx).await);
         channels::set_lanes(&mut tx, tenant, id, wanted, later(7)).await.unwrap();
         let desired = channels::desired(&mut tx, tenant, id).await.unwrap().unwrap();
         assert_eq!((desired.lanes, desired.channel.binding), (wanted, Some(binding)));
         assert_eq!(desired.channel.version, channel.version + 2);
         assert_eq!(desired.scopes[0].element, element);
+        channels::transition(&mut tx, tenant, id, &[Provisioning], Failed, None, later(8)).await.unwrap();
+        assert!(grew(&mut tx).await, "what is not listed any more counts on");
     }
 }
 

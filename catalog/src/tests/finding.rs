@@ -25,7 +25,6 @@ async fn an_element_is_born_with_metadata_schema_and_a_unique_id() {
 
         let schema = elements::schema(&mut tx, element.id).await.unwrap();
         assert_eq!((schema.version, &schema.schema), (1, &new.spec.schema));
-        assert_eq!(elements::schema_by_id(&mut tx, element.id, schema.id).await.unwrap(), schema);
 
         let twin = NewElement { id: ElementId::new(), ..new.clone() };
         let error = elements::insert(&mut tx, &twin, now()).await.unwrap_err();

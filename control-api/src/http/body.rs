@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Request};
 use headgate_types::{ErrorKind, FieldError, Problem};
 use http::header;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 use sha2::{Digest, Sha256};
 
@@ -83,7 +84,30 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| refusal(&error))?;
     json.end().map_err(|error| syntax(&error, "/"))?;
+    // In JSON it can only be written like this. PostgreSQL keeps it in no text, so no document may have it.
+    if bytes.windows(6).any(|part| part == br"\u0000")
+        && let Some(pointer) = serde_json::from_slice(bytes).ok().and_then(|document| null_character(&document))
+    {
+        let detail = format!("{pointer}: the character U+0000 is taken nowhere");
+        return Err(ApiError::refused(vec![FieldError::new(pointer, "invalid_value", detail)]));
+    }
     Ok(value)
+}
+
+/// Where a text or a name holds U+0000.
+fn null_character(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| null_character(item).map(|rest| format!("/{index}{rest}"))),
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let place = format!("/{}", escape(&name.replace('\0', "\u{fffd}")));
+            if name.contains('\0') { Some(place) } else { null_character(value).map(|rest| place + &rest) }
+        }),
+        _ => None,
+    }
 }
 
 fn refusal(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
@@ -184,6 +208,9 @@ mod tests {
         #[expect(dead_code, reason = "read by serde only")]
         #[serde(default)]
         data: Vec<Item>,
+        #[expect(dead_code, reason = "read by serde only")]
+        #[serde(default)]
+        labels: std::collections::BTreeMap<String, String>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -209,6 +236,18 @@ mod tests {
         assert_eq!(error.problem.code, "invalid_json");
         assert!(error.problem.detail.contains("line 3"), "{}", error.problem.detail);
         assert_eq!(parse::<Order>(b"{\"channel_profile\":\"a\"} x").unwrap_err().problem.code, "invalid_json");
+    }
+
+    #[test]
+    fn a_character_that_no_database_keeps_is_pointed_at() {
+        let error = field(r#"{"channel_profile":"a\u0000b"}"#);
+        assert_eq!((error.pointer.as_str(), error.code.as_str()), ("/channel_profile", "invalid_value"));
+        let error = field(r#"{"channel_profile":"a","labels":{"x":"\u0000"}}"#);
+        assert_eq!(error.pointer, "/labels/x");
+        let error = field(r#"{"channel_profile":"a","labels":{"x\u0000/":"y"}}"#);
+        assert_eq!(error.pointer, "/labels/x\u{fffd}~1");
+        parse::<Order>(br#"{"channel_profile":"a\\u0000b","labels":{"x":"\u00000"}}"#).unwrap_err();
+        parse::<Order>(br#"{"channel_profile":"a\\u0000b"}"#).unwrap();
     }
 
     #[test]

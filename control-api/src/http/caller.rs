@@ -147,7 +147,7 @@ async fn buckets(
 ) -> Result<Vec<(Bucket, Option<Quota>)>, ApiError> {
     let Some(Ok(principal)) = identity else {
         // Without a valid token the address is all there is to go by.
-        return Ok(vec![(Bucket::Remote(address), None)]);
+        return Ok(vec![(Bucket::remote(address), None)]);
     };
     let client = (Bucket::Client(principal.client.uuid()), None);
     let Some(tenant) = principal.tenant else { return Ok(vec![client]) };

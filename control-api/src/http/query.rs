@@ -16,6 +16,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // PostgreSQL keeps U+0000 in no text, so no list can be asked for it.
+        let mut pairs = parts.uri.query().unwrap_or_default().split('&');
+        if let Some(pair) = pairs.find(|pair| pair.contains("%00")) {
+            let name = pair.split('=').next().unwrap_or_default();
+            let detail = format!("{name}: the character U+0000 is taken nowhere");
+            return Err(ApiError::parameter(FieldError::new(name, "invalid_value", detail)));
+        }
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(query) => Ok(Self(query.0)),
             Err(rejection) => Err(ApiError::parameter(named(&rejection))),
@@ -110,6 +117,8 @@ mod tests {
         for rows in ["0", "2147483648", "-1", ""] {
             assert_eq!(error(&format!("/x?page_size={rows}")).await.pointer, "page_size", "{rows}");
         }
+        let null = error("/x?page_size=1&filter=name:%00").await;
+        assert_eq!((null.pointer.as_str(), null.code.as_str()), ("filter", "invalid_value"));
         let unknown = error("/x?pagesize=1").await;
         assert_eq!((unknown.pointer.as_str(), unknown.code.as_str()), ("pagesize", "unknown_parameter"));
     }

@@ -2,9 +2,10 @@
 //! draft-ietf-httpapi-ratelimit-headers-10.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use headgate_types::ErrorKind;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 // An idle bucket is full again, so forgetting it changes nothing.
 const MAX_BUCKETS: usize = 100_000;
+/// Idle buckets are looked for at most this often: everybody waits meanwhile.
+const CLEAN_EVERY: TimeDelta = TimeDelta::seconds(1);
 
 /// One limit: so many requests in so many seconds, with the whole quota as burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +57,38 @@ pub enum Bucket {
     Tenant(Uuid),
     /// A client.
     Client(Uuid),
-    /// A remote address without a valid token.
-    Remote(std::net::IpAddr),
+    /// A remote network without a valid token.
+    Remote(IpAddr),
+}
+
+impl Bucket {
+    /// That of an address without a valid token.
+    #[must_use]
+    pub fn remote(address: IpAddr) -> Self {
+        Self::Remote(headgate_access::network(address))
+    }
 }
 
 /// The generic cell rate algorithm: per bucket, the time at which it would be full again.
 #[derive(Debug, Clone)]
 pub struct RateLimiter {
     limits: RateLimits,
-    full_at: Arc<Mutex<HashMap<Bucket, DateTime<Utc>>>>,
+    buckets: Arc<Mutex<Buckets>>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    full_at: HashMap<Bucket, DateTime<Utc>>,
+    cleaned: DateTime<Utc>,
+}
+
+impl Buckets {
+    fn clean(&mut self, now: DateTime<Utc>) {
+        if self.full_at.len() > MAX_BUCKETS && (now - self.cleaned).abs() >= CLEAN_EVERY {
+            self.full_at.retain(|_, at| *at > now);
+            self.cleaned = now;
+        }
+    }
 }
 
 /// What is left of one quota.
@@ -78,7 +104,7 @@ impl RateLimiter {
     /// A limiter with every bucket full.
     #[must_use]
     pub fn new(limits: RateLimits) -> Self {
-        Self { limits, full_at: Arc::default() }
+        Self { limits, buckets: Arc::default() }
     }
 
     /// Takes one request out of each bucket, under its own quota where it has one. The headers tell
@@ -87,15 +113,14 @@ impl RateLimiter {
     /// # Errors
     /// `rate_limited` (429) when one is empty; nothing is taken then.
     pub fn take(&self, buckets: &[(Bucket, Option<Quota>)], now: DateTime<Utc>) -> Result<HeaderMap, ApiError> {
-        let mut full_at = self.full_at.lock();
-        if full_at.len() > MAX_BUCKETS {
-            full_at.retain(|_, at| *at > now);
-        }
+        let mut all = self.buckets.lock();
+        all.clean(now);
+        let full_at = &mut all.full_at;
         let mut granted = Vec::with_capacity(buckets.len());
         for (bucket, own) in buckets {
             let (name, usual) = self.quota(*bucket);
             let quota = own.unwrap_or(usual);
-            let window = chrono::TimeDelta::seconds(i64::from(quota.window_seconds));
+            let window = TimeDelta::seconds(i64::from(quota.window_seconds));
             let cost = window / i32::try_from(quota.requests.max(1)).unwrap_or(i32::MAX);
             // A clock that was set back must not lock anybody out for longer than one window.
             let at = full_at.get(bucket).copied().unwrap_or(now).clamp(now, now + window) + cost;
@@ -183,7 +208,42 @@ mod tests {
         let error = limiter.take(&buckets, now).unwrap_err();
         assert_eq!(error.status(), 429);
         let wait = error.problem.retry_after.unwrap();
-        assert!(limiter.take(&buckets, now + chrono::TimeDelta::seconds(i64::try_from(wait).unwrap())).is_ok());
+        assert!(limiter.take(&buckets, now + TimeDelta::seconds(i64::try_from(wait).unwrap())).is_ok());
+    }
+
+    #[test]
+    fn a_machine_has_one_bucket_however_many_addresses_it_has() {
+        let (limiter, now) = (limiter(), DateTime::UNIX_EPOCH);
+        let take = |address: &str| limiter.take(&[(Bucket::remote(address.parse().unwrap()), None)], now).is_ok();
+        assert!(take("2001:db8:1:1::1"));
+        assert!(!take("2001:db8:1:1:ffff::2"), "the same network");
+        assert!(take("2001:db8:1:2::1"));
+        assert!(take("192.0.2.1"));
+        assert!(take("192.0.2.2"));
+        assert!(!take("::ffff:192.0.2.1"), "the same address, written otherwise");
+    }
+
+    #[test]
+    fn idle_buckets_are_forgotten_and_looked_for_once_a_second() {
+        let (limiter, begin) = (limiter(), DateTime::UNIX_EPOCH + TimeDelta::days(1));
+        let known = || limiter.buckets.lock().full_at.len();
+        let mut networks = 0;
+        let mut fill = |now| {
+            while known() <= MAX_BUCKETS {
+                networks += 1;
+                limiter.take(&[(Bucket::remote(std::net::Ipv4Addr::from_bits(networks).into()), None)], now).unwrap();
+            }
+        };
+        let take = |now| limiter.take(&[(Bucket::Tenant(Uuid::nil()), None)], now).unwrap();
+        fill(begin);
+        let later = begin + TimeDelta::seconds(10);
+        take(later);
+        assert_eq!(known(), 1);
+        fill(later - TimeDelta::seconds(10));
+        take(later + TimeDelta::milliseconds(999));
+        assert_eq!(known(), MAX_BUCKETS + 1);
+        take(later + CLEAN_EVERY);
+        assert_eq!(known(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use headgate_database::Db;
-use headgate_types::{ChannelId, ClientId, CredentialId, SharedClock, TenantId};
+use headgate_types::{ChannelId, ClientId, CredentialId, SharedClock};
 use parking_lot::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
@@ -147,15 +147,6 @@ impl Access {
         audit::record(&mut tx, entry, &self.0.clock).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    /// The tenants whose audit chains exist, for `headgate audit verify`.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn audited_tenants(&self) -> Result<Vec<TenantId>, AccessError> {
-        let mut tx = self.0.db.read_platform().await?;
-        audit::tenants(&mut tx).await
     }
 }
 

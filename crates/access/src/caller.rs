@@ -103,12 +103,6 @@ pub struct AdminCaller {
 }
 
 impl AdminCaller {
-    /// The same person acting on a tenant; every such call is audited under that tenant.
-    #[must_use]
-    pub fn on_behalf_of(self, tenant: TenantId) -> TenantCaller {
-        TenantCaller { tenant, principal: self.principal, request_id: self.request_id }
-    }
-
     /// How the audit log names the caller.
     #[must_use]
     pub fn actor(&self) -> String {

@@ -38,7 +38,7 @@ pub use credentials::{AccessKeys, Credential, CredentialKind, CredentialState, I
 pub use envelope::{Envelope, MasterKey};
 pub use error::AccessError;
 pub use foreign::{ForeignIssuer, GROUPS_CLAIM, Profile};
-pub use issuer::{Jwk, Jwks, TokenResponse};
+pub use issuer::{Jwk, Jwks, TokenResponse, network};
 pub use pool::{ClientPool, PoolError, PoolLogin, PoolMember, PoolSweep};
 pub use scopes::{Scope, Scopes};
 pub use tenants::PLATFORM;

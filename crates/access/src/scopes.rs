@@ -94,12 +94,6 @@ impl Scopes {
         self.0.contains(&scope)
     }
 
-    /// Whether every scope of `other` is in the set.
-    #[must_use]
-    pub fn contains_all(&self, other: &Self) -> bool {
-        other.0.is_subset(&self.0)
-    }
-
     /// What both sets have.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {

@@ -7,17 +7,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::Client;
 use aws_sdk_cognitoidentityprovider::config::Builder;
+use aws_sdk_cognitoidentityprovider::config::retry::RetryConfig;
 use aws_sdk_cognitoidentityprovider::types::{
     ExplicitAuthFlowsType, OAuthFlowType, PreventUserExistenceErrorTypes, ResourceServerScopeType,
 };
 use headgate_access::{ClientPool, PoolError, PoolLogin, PoolMember, Scope, Scopes};
+use headgate_aws::Failure;
 use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
-use crate::failure::Failure;
+use crate::failure::{about, malformed, passes};
 use crate::settings::{CognitoSettings, SettingsError};
 
 /// How often a creation is sent.
@@ -114,7 +115,7 @@ impl CognitoPool {
             .send()
             .await?;
         let made = made.user_pool_client.and_then(|made| made.client_id.zip(made.client_secret));
-        let (client_id, secret) = made.ok_or_else(|| Failure::malformed("an app client without id or secret"))?;
+        let (client_id, secret) = made.ok_or_else(|| malformed("an app client without id or secret"))?;
         Ok(PoolLogin { client_id, secret: SecretString::from(secret) })
     }
 
@@ -153,7 +154,7 @@ impl CognitoPool {
 
 fn declared(scope: Scope) -> Result<ResourceServerScopeType, Failure> {
     let declared = ResourceServerScopeType::builder().scope_name(scope.as_str()).scope_description(scope.as_str());
-    declared.build().map_err(|error| Failure::malformed(&error.to_string()))
+    declared.build().map_err(|error| malformed(&error.to_string()))
 }
 
 #[async_trait]
@@ -171,7 +172,7 @@ impl ClientPool for CognitoPool {
     }
 
     async fn create(&self, member: &PoolMember) -> Result<PoolLogin, PoolError> {
-        self.resource_server.get_or_try_init(|| self.set_up()).await.map_err(|failure| failure.about(SERVER))?;
+        self.resource_server.get_or_try_init(|| self.set_up()).await.map_err(|failure| about(&failure, SERVER))?;
         let name = self.name(member);
         let mut pause = PAUSE;
         let mut sent = 1;
@@ -184,10 +185,10 @@ impl ClientPool for CognitoPool {
                 && let Err(left) = self.clear(&name).await
             {
                 // The sweep finds it by its name.
-                return Err(left.about(MAKE));
+                return Err(about(&left, MAKE));
             }
-            if !failure.passes() || sent == CREATIONS {
-                return Err(failure.about(MAKE));
+            if !passes(&failure) || sent == CREATIONS {
+                return Err(about(&failure, MAKE));
             }
             tokio::time::sleep(pause).await;
             (pause, sent) = (pause * 2, sent + 1);
@@ -195,11 +196,11 @@ impl ClientPool for CognitoPool {
     }
 
     async fn remove(&self, client_id: &str) -> Result<(), PoolError> {
-        self.delete(client_id).await.map_err(|failure| failure.about(REMOVE))
+        self.delete(client_id).await.map_err(|failure| about(&failure, REMOVE))
     }
 
     async fn list(&self) -> Result<Vec<String>, PoolError> {
-        let found = self.named(&self.prefix()).await.map_err(|failure| failure.about(LIST))?;
+        let found = self.named(&self.prefix()).await.map_err(|failure| about(&failure, LIST))?;
         Ok(found.into_iter().map(|(_, client_id)| client_id).collect())
     }
 }

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use headgate_aws::{Patience, Reach, SdkConfig};
 
-/// Tries of one call, those of the SDK itself.
-const TRIES: u32 = 3;
-const ONE_TRY: Duration = Duration::from_secs(5);
-const ONE_CALL: Duration = Duration::from_secs(15);
+/// Somebody waits for the answer.
+const PATIENCE: Patience = Patience { tries: 3, one_try: Duration::from_secs(5), one_call: Duration::from_secs(15) };
 
 /// A user pool and the names that are used in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,16 +75,7 @@ impl CognitoSettings {
 
     /// Finds credentials as every AWS program does.
     pub(crate) async fn load(&self) -> SdkConfig {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(self.region.clone()))
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-            .timeout_config(
-                TimeoutConfig::builder().operation_attempt_timeout(ONE_TRY).operation_timeout(ONE_CALL).build(),
-            );
-        if let Some(url) = &self.endpoint_url {
-            loader = loader.endpoint_url(url);
-        }
-        loader.load().await
+        Reach { region: Some(self.region.clone()), endpoint_url: self.endpoint_url.clone() }.load(PATIENCE).await
     }
 }
 

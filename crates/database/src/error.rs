@@ -36,6 +36,22 @@ pub enum DbError {
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
+impl DbError {
+    /// Whether a value was refused for what it is: tried again, it is refused again. PostgreSQL takes no U+0000 in
+    /// text; either has limits of size and range.
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
+        let Self::Other(error) = self else { return false };
+        let Some(code) = error.as_database_error().and_then(sqlx::error::DatabaseError::code) else { return false };
+        // A SQLSTATE has five characters: data_exception, check and null violations, program_limit_exceeded.
+        if code.len() == 5 {
+            return code.starts_with("22") || code.starts_with("54") || matches!(&*code, "23502" | "23514");
+        }
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT and SQLITE_MISMATCH, whatever they are extended by.
+        matches!(code.parse::<u32>().map(|code| code & 0xff), Ok(18..=20))
+    }
+}
+
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::error::ErrorKind as Sql;

@@ -162,7 +162,8 @@ impl Tx {
     /// Makes everything done so far durable and visible.
     ///
     /// # Errors
-    /// When the database fails; nothing of the transaction remains then.
+    /// When the database fails. Nothing of the transaction remains then, unless it is [`DbError::Unreachable`]:
+    /// the commit may have been made, and only its answer was lost.
     pub async fn commit(self) -> Result<(), DbError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,

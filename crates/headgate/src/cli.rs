@@ -69,6 +69,9 @@ pub enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// The keys that sign tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +84,15 @@ pub enum UsageCommand {
 pub enum AuditCommand {
     /// Proves that no audit row was changed or removed, or names the first that was
     Verify(ServeArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Signs with a new key from now on
+    ///
+    /// Tokens of the key before are good until they expire, so that nobody is locked out. With an embedded
+    /// database the platform has to be stopped meanwhile; other processes over PostgreSQL follow within a minute.
+    Rotate(ServeArguments),
 }
 
 #[derive(Debug, Clone, Args)]

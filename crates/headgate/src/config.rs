@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use headgate_fanout_engine::cloud::CloudSettings;
+use headgate_aws::Reach;
 use serde::Deserialize;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -98,6 +98,11 @@ pub struct Settings {
     /// ARN of the role that Headgate runs under; it alone may take up the roles of channels
     #[arg(long, env = "HEADGATE_AWS_PLATFORM_ROLE", value_name = "ARN")]
     pub aws_platform_role: Option<String>,
+
+    /// ARN of the policy that users and roles of channels may do no more than: `BoundaryArn` of
+    /// templates/platform-role.yaml, whose role makes none without it
+    #[arg(long, env = "HEADGATE_AWS_BOUNDARY", value_name = "ARN")]
+    pub aws_boundary: Option<String>,
 
     /// Region of the stacks [default: AWS_REGION, or as the AWS profile says]
     #[arg(long, env = "HEADGATE_AWS_REGION", value_name = "REGION")]
@@ -192,8 +197,8 @@ pub struct Config {
     pub installation: String,
     /// The AWS account that holds channels of some profiles; `None`: no channel is.
     pub aws: Option<Aws>,
-    /// How channels are reached that AWS holds: those made before a change of `aws` too.
-    pub cloud: CloudSettings,
+    /// How AWS is reached, for channels made before a change of `aws` too.
+    pub reach: Reach,
     /// See [`Settings::token_seconds`].
     pub token_seconds: u32,
     /// See [`Settings::usage_span`].
@@ -217,6 +222,8 @@ pub struct Aws {
     pub profiles: Vec<String>,
     /// See [`Settings::aws_platform_role`].
     pub platform_role: String,
+    /// See [`Settings::aws_boundary`].
+    pub boundary: Option<String>,
 }
 
 macro_rules! overlay {
@@ -237,7 +244,7 @@ impl Settings {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
             tls_cert tls_key insecure_http outbound_allow profiles issuers aws_profiles aws_installation aws_platform_role
-            aws_region aws_endpoint_url token_seconds usage_span lake_roll_bytes lake_compact_files
+            aws_boundary aws_region aws_endpoint_url token_seconds usage_span lake_roll_bytes lake_compact_files
             lake_checkpoint_every lake_vacuum_age rest_after log_json)
     }
 
@@ -262,7 +269,7 @@ impl Settings {
             issuers: self.issuers,
             installation: self.aws_installation.unwrap_or_else(|| "headgate".to_owned()),
             aws,
-            cloud: CloudSettings { region: self.aws_region, endpoint_url: self.aws_endpoint_url },
+            reach: Reach { region: self.aws_region, endpoint_url: self.aws_endpoint_url },
             token_seconds: self.token_seconds.unwrap_or(3_600),
             usage_span: self.usage_span.as_deref().map_or(Ok(USAGE_SPAN), usage_span)?,
             lake_roll_bytes: self.lake_roll_bytes,
@@ -316,7 +323,7 @@ impl Settings {
         let Some(profiles) = profiles else {
             // App clients of a pool carry the installation's name, too.
             let named = self.aws_installation.is_some() && self.issuers.is_none();
-            if self.aws_platform_role.is_some() || named {
+            if self.aws_platform_role.is_some() || self.aws_boundary.is_some() || named {
                 bail!("nothing is held by AWS: name the channel profiles with --aws-profiles");
             }
             return Ok(None);
@@ -328,7 +335,7 @@ impl Settings {
         let Some(platform_role) = self.aws_platform_role.clone() else {
             bail!("--aws-profiles needs --aws-platform-role: the role that Headgate runs under in its AWS account");
         };
-        Ok(Some(Aws { profiles, platform_role }))
+        Ok(Some(Aws { profiles, platform_role, boundary: self.aws_boundary.clone() }))
     }
 }
 
@@ -389,7 +396,10 @@ mod tests {
         assert!(Settings::default().resolve().unwrap().aws.is_none());
         let role = || Some("arn:aws:iam::123456789012:role/headgate".to_owned());
         let lone = Settings { aws_platform_role: role(), ..Settings::default() };
-        assert!(lone.clone().resolve().unwrap_err().to_string().contains("--aws-profiles"));
+        let bounded = Settings { aws_boundary: Some("arn".to_owned()), ..Settings::default() };
+        for without_profiles in [&lone, &bounded] {
+            assert!(without_profiles.clone().resolve().unwrap_err().to_string().contains("--aws-profiles"));
+        }
         let named = |profile: &str| Settings { aws_profiles: Some(vec![profile.to_owned()]), ..Settings::default() };
         assert!(named("file").resolve().unwrap_err().to_string().contains("--aws-platform-role"));
         assert!(named("api").resolve().unwrap_err().to_string().contains("file, queue, stream"));

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use cli::{AuditCommand, BenchArguments, Cli, Command, ServeArguments, UsageCommand};
+use cli::{AuditCommand, BenchArguments, Cli, Command, KeysCommand, ServeArguments, UsageCommand};
 use serve::StopSignals;
 
 fn main() -> ExitCode {
@@ -68,6 +68,9 @@ async fn run(command: Command) -> Result<()> {
         }
         Command::Audit(AuditCommand::Verify(arguments)) => {
             maintenance::verify_audit(arguments.settings()?.resolve()?).await
+        }
+        Command::Keys(KeysCommand::Rotate(arguments)) => {
+            maintenance::rotate_keys(arguments.settings()?.resolve()?).await
         }
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use headgate_access::{PLATFORM, audit};
 use headgate_database::{Db, Part};
-use headgate_types::TenantId;
+use headgate_types::{SystemClock, TenantId};
+use url::Url;
 
 use crate::config::Config;
 use crate::directory::Directory;
@@ -82,6 +83,20 @@ pub async fn verify_audit(config: Config) -> Result<()> {
     Ok(())
 }
 
+/// `headgate keys rotate`.
+pub async fn rotate_keys(config: Config) -> Result<()> {
+    let directory = Directory::open(&config.data_dir)?;
+    let (control, _) = serve::databases(&config, &directory).await?;
+    // Whoever asks for no token needs no issuer's address.
+    let issuer = Url::parse("http://localhost/")?;
+    let seconds = config.token_seconds;
+    let access = serve::access(&directory, &control, &SystemClock::shared(), &issuer, seconds, Vec::new()).await?;
+    let key = access.rotate_signing_key().await?.kid;
+    access.audit(audit::Entry::by_platform(PLATFORM, "signing_key.rotate", &key)).await?;
+    say(&format!("{key} signs from now on; tokens of the key before are good until they expire"));
+    Ok(())
+}
+
 #[expect(clippy::print_stdout, reason = "the answer of a command")]
 fn say(text: &str) {
     println!("{text}");
@@ -94,6 +109,33 @@ mod tests {
     use headgate_events::EventType;
 
     use super::*;
+    use crate::config::Settings;
+
+    #[tokio::test]
+    async fn a_rotated_signing_key_signs_from_then_on_and_the_rotation_is_on_the_record() {
+        let root = tempfile::tempdir().unwrap();
+        let settings = Settings { data_dir: Some(root.path().to_owned()), ..Settings::default() };
+        let config = settings.resolve().unwrap();
+        migrate(config.clone()).await.unwrap();
+        let keys = async || {
+            let directory = Directory::open(&config.data_dir).unwrap();
+            let (control, _) = serve::databases(&config, &directory).await.unwrap();
+            let (clock, issuer) = (SystemClock::shared(), Url::parse("http://localhost/").unwrap());
+            let access = serve::access(&directory, &control, &clock, &issuer, 3_600, Vec::new()).await.unwrap();
+            let keys = access.jwks().await.unwrap().keys;
+            let mut tx = control.read_platform().await.unwrap();
+            let said = audit::list(&mut tx, PLATFORM, None, 10).await.unwrap();
+            let rotations: Vec<_> = said.into_iter().filter(|row| row.action == "signing_key.rotate").collect();
+            (keys.into_iter().map(|key| key.kid).collect::<Vec<_>>(), rotations)
+        };
+        let (before, rotations) = keys().await;
+        assert_eq!((before.len(), rotations.len()), (1, 0));
+        rotate_keys(config.clone()).await.unwrap();
+        let (after, rotations) = keys().await;
+        assert_eq!(after.len(), 2);
+        assert!(after[0] != before[0] && after[1] == before[0], "the new one signs, the old one is known still");
+        assert_eq!((rotations.len(), &rotations[0].resource), (1, &after[0]));
+    }
 
     #[test]
     fn the_asyncapi_document_in_the_repository_is_the_one_generated_and_tells_every_event_once() {

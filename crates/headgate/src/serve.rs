@@ -113,8 +113,8 @@ async fn drivers(config: &Config, directory: &Directory) -> Result<Drivers> {
     let drivers = Drivers::only(Arc::new(EmbeddedDriver::open(&directory.folder("channels")?)?));
     let Some(aws) = &config.aws else { return Ok(drivers) };
     let settings = CloudFormationSettings {
-        region: config.cloud.region.clone(),
-        endpoint_url: config.cloud.endpoint_url.clone(),
+        aws: config.reach.clone(),
+        boundary: aws.boundary.clone(),
         ..CloudFormationSettings::new(&config.installation, &aws.platform_role)
     };
     let cloud = CloudFormationDriver::open(settings).await.context("failed to set up the AWS account")?;
@@ -213,7 +213,7 @@ pub async fn start(config: Config) -> Result<Running> {
         lake_config.checkpoint_every = config.lake_checkpoint_every.unwrap_or(lake_config.checkpoint_every).max(1);
         lake_config.vacuum_age = config.lake_vacuum_age.unwrap_or(lake_config.vacuum_age);
         let lake = Lake::open(lake_config, Arc::clone(&clock)).await.context("failed to open the lake")?;
-        let cloud = Cloud::new(config.cloud.clone());
+        let cloud = Cloud::new(config.reach.clone());
         let ingest = Ingest::new(IngestParts {
             control: control.clone(),
             data: data.clone(),
@@ -387,7 +387,7 @@ impl Running {
         }
     }
 
-    /// Cuts usage now instead of at the next full hour, so that a bill can be shown.
+    /// Cuts usage now instead of at the end of its span, so that a bill can be shown.
     pub async fn cut_usage(&self) {
         if let Some(engine) = &self.engine {
             engine.cut_usage().await;

@@ -12,6 +12,9 @@ pub struct LakeConfig {
     pub landing_bytes: u64,
     /// What one channel's landing zone may hold before payloads are refused.
     pub landing_channel_bytes: u64,
+    /// What the landing zones of one tenant's channels together may hold before payloads are refused: a part of
+    /// `landing_bytes`, so that one tenant's backlog leaves the others room.
+    pub landing_tenant_bytes: u64,
     /// How long a source's idempotency key is remembered: longer than a queue of SQS keeps a message, which is at most
     /// fourteen days.
     pub idempotency_retention: Duration,
@@ -54,6 +57,7 @@ impl LakeConfig {
             directory: directory.into(),
             landing_bytes: 16 << 30,
             landing_channel_bytes: 4 << 30,
+            landing_tenant_bytes: 4 << 30,
             idempotency_retention: Duration::from_secs(15 * 86_400),
             log_bytes: 8 << 30,
             reserve_bytes: None,

@@ -49,6 +49,16 @@ pub enum LakeError {
         /// The budget in bytes.
         limit: u64,
     },
+    /// What a channel or a tenant may have waiting is used up.
+    #[error("{what} allows {limit} bytes to wait and {used} do; more is taken once some have been worked off")]
+    Backlog {
+        /// What allows it.
+        what: &'static str,
+        /// Bytes that wait or are on their way.
+        used: u64,
+        /// The most in bytes.
+        limit: u64,
+    },
     /// The disk is full. Nothing of what was to be written is visible.
     #[error("the disk has no room for more at the moment")]
     NoRoom,
@@ -153,6 +163,7 @@ impl Coded for LakeError {
             Self::UnknownElement(_) | Self::UnknownSchema { .. } => ErrorKind::NotFound,
             Self::IncompatibleSchema { .. } | Self::IdempotencyKeyReused => ErrorKind::Unprocessable,
             Self::Full { .. } | Self::NoRoom => ErrorKind::InsufficientStorage,
+            Self::Backlog { .. } => ErrorKind::TooManyRequests,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::Interrupted(_) => ErrorKind::Invalid,
             Self::Resync { .. } => ErrorKind::Gone,
@@ -180,6 +191,7 @@ impl Coded for LakeError {
             Self::UnknownSchema { .. } => "schema_unknown",
             Self::IncompatibleSchema { .. } => "schema_incompatible",
             Self::Full { .. } | Self::NoRoom => "storage_full",
+            Self::Backlog { .. } => "backlog_full",
             Self::TooLarge { .. } => "payload_too_large",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::Interrupted(_) => "payload_interrupted",
@@ -202,7 +214,7 @@ impl Coded for LakeError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             error if error.is_no_room() => Some(10),
-            Self::Full { .. } => Some(10),
+            Self::Full { .. } | Self::Backlog { .. } => Some(10),
             Self::Poisoned | Self::Closed | Self::NotWritten(_) => Some(5),
             _ => None,
         }

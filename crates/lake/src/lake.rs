@@ -114,6 +114,12 @@ impl Lake {
         }
     }
 
+    /// Whether there is anything of an element, be it what a removal left that did not come to its end.
+    #[must_use]
+    pub fn holds(&self, element: ElementId) -> bool {
+        self.inner.log.layout(element).is_ok() || self.tables_directory(element).exists()
+    }
+
     /// Makes sure that no offset up to `seen`, the greatest cursor of anybody, is given out again
     /// (DATA-PLANE rule 5). An element whose whole log was lost is unknown until it is registered;
     /// it is raised then. [`Lake::take_fenced`] tells what was raised.

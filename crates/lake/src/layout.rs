@@ -13,7 +13,7 @@ use crate::error::{LakeError, Result};
 
 /// What the record did to its key: `insert`, `update` or `delete`.
 pub const OP: &str = "_op";
-/// The old values of the changed columns; the whole row on delete. Entities and views only.
+/// The whole row as it was before, on update and delete (ADR 3). Entities and views only.
 pub const BEFORE: &str = "_before";
 /// The record's position in its element's log.
 pub const OFFSET: &str = "_offset";

@@ -48,7 +48,7 @@ pub use delta::parquet_properties;
 pub use error::{LakeError, Result};
 pub use extent::Extent;
 pub use lake::Lake;
-pub use landing::{Body, Checkpoint, Landed, Landing, LandingUsage, NewPayload, Payload, StoredBody};
+pub use landing::{Body, Checkpoint, Landed, Landing, LandingUsage, NewPayload, Payload, Share, StoredBody};
 pub use layout::{
     BEFORE, ElementLayout, INGESTED_AT, OFFSET, OP, adapt, arrow_schema, arrow_type, declared_fields, is_keyed,
     log_schema,

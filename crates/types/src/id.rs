@@ -128,7 +128,7 @@ ids! {
     FeedId = "fd";
     /// A data-in or data-out channel.
     ChannelId = "ch";
-    /// A request to create, change, replay, rotate or delete.
+    /// A request to create, change, rotate or delete.
     OrderId = "ord";
     /// A selection of one element within a data-out channel.
     SubscriptionId = "sub";

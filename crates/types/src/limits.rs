@@ -14,7 +14,7 @@ pub struct Limits {
     pub bytes_per_second: u64,
     /// Requests or subscriptions open at once.
     pub connections: u32,
-    /// Bytes the channel's own resource may keep.
+    /// Bytes the channel's own resource may keep; of a data-in channel, bytes that may wait to be conformed.
     pub retention_bytes: u64,
     /// Seconds a stream keeps a record; 0: until `retention_bytes` is reached.
     pub retention_seconds: u64,

@@ -40,6 +40,10 @@ pub const MAX_RECORD_BYTES: usize = 4 << 20;
 pub const MAX_RAW_BYTES: usize = 4 << 20;
 /// The most bytes kept of something that is no record, or larger than one may be.
 pub const MAX_EXCERPT_BYTES: usize = 64 << 10;
+/// The most bytes of a refusal's reason: it may quote what was sent.
+const MAX_REASON_BYTES: usize = 1 << 10;
+/// The most bytes of a refusal's path: names of members are whatever was sent.
+const MAX_PATH_BYTES: usize = 256;
 
 /// A line that nobody can decide, for tests: stands for what Headgate has not foreseen.
 #[cfg(test)]
@@ -70,7 +74,7 @@ pub struct Row {
     pub bytes: u64,
 }
 
-/// Why a record does not fit.
+/// Why a record does not fit. Its texts quote what was sent, so they are cut and hold nothing that a database refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Stable code.
@@ -82,8 +86,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: &'static str, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), field_path: None }
+    pub(crate) fn new(code: &'static str, reason: impl AsRef<str>) -> Self {
+        Self { code, reason: excerpt(reason.as_ref().as_bytes(), MAX_REASON_BYTES), field_path: None }
     }
 
     /// Headgate failed on `what`.
@@ -92,7 +96,7 @@ impl Refusal {
     }
 
     pub(crate) fn at(mut self, path: &str) -> Self {
-        self.field_path.get_or_insert_with(|| path.to_owned());
+        self.field_path.get_or_insert_with(|| excerpt(path.as_bytes(), MAX_PATH_BYTES));
         self
     }
 }
@@ -108,7 +112,7 @@ pub struct Refused {
     pub raw: String,
 }
 
-/// At most `limit` bytes of `raw` as text.
+/// At most about `limit` bytes of `raw` as text.
 pub(crate) fn excerpt(raw: &[u8], limit: usize) -> String {
     let mut text = String::from_utf8_lossy(&raw[..raw.len().min(limit)]).into_owned();
     // No database keeps U+0000 in text.

@@ -195,6 +195,23 @@ fn dotted_paths_unknown_fields_and_json_columns() {
 }
 
 #[test]
+fn what_a_refusal_quotes_is_cut_and_fit_for_any_database() {
+    let long = "m".repeat(100_000);
+    let lines = format!("{{\"a\\u0000\":1,\"a\\u0000\":2}}\n{{\"{long}\":1,\"{long}\":2}}\n");
+    let chunk = events(&one(DataType::Int64), InputModel::default(), PayloadFormat::Ndjson, &lines);
+    assert_eq!(codes(&chunk)[0], (1, "duplicate_key", Some("a\u{fffd}")));
+    assert_eq!(codes(&chunk)[1], (2, "duplicate_key", Some(&long[..256])));
+    assert_eq!(chunk.refused[1].refusal.reason.len(), 1_024);
+    assert_eq!(chunk.refused[1].raw.len(), lines.lines().nth(1).unwrap().len(), "the record is kept whole");
+    let csv = events(&one(DataType::Int64), InputModel::default(), PayloadFormat::Csv, "v\0,v\0\n1,2\n");
+    assert_eq!(codes(&csv), [(0, "duplicate_key", Some("v\u{fffd}"))]);
+    let shown = chunk.refused.iter().chain(&csv.refused).map(|refused| &refused.refusal);
+    for refusal in shown {
+        assert!(!format!("{}{:?}", refusal.reason, refusal.field_path).contains('\0'), "{refusal:?}");
+    }
+}
+
+#[test]
 fn a_delete_needs_the_key_only() {
     let schema = Schema {
         fields: vec![

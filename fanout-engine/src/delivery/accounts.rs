@@ -51,7 +51,7 @@ pub async fn settle(
     Ok(next)
 }
 
-/// Cuts what is open, whatever the hour.
+/// Cuts what is open, although its span is not over.
 pub async fn cut(context: &Context, row: &FlowRow, dims: &Dims) -> Result<FlowRow, DeliveryError> {
     let since = books::span_start(context.clock.now(), context.usage_span);
     let (next, cut) = books::close(row, since);

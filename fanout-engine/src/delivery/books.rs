@@ -1,7 +1,7 @@
 //! The books of a flow: pure arithmetic of rules 31 and 32.
 //!
-//! A settled range moves `booked` and the totals at once. Usage records are cut per hour: the
-//! first booking of a new hour closes the open range of the hour before. The cut ranges
+//! A settled range moves `booked` and the totals at once. Usage records are cut per span of time
+//! (ADR 10): the first booking in a new span closes the open range of the one before. The cut ranges
 //! `(after, to]` of a flow follow each other without gap or overlap.
 
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub fn book(row: &FlowRow, settled: &Settled, now: DateTime<Utc>, span: Duration
     (next, cut)
 }
 
-/// Cuts what is open, whatever the hour: at the end of a lane and of a channel.
+/// Cuts what is open, although its span is not over: at the end of a lane and of a channel.
 #[must_use]
 pub fn close(row: &FlowRow, since: DateTime<Utc>) -> (FlowRow, Option<Cut>) {
     let mut next = row.clone();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_cut_per_hour_and_the_ranges_tile() {
+    fn usage_is_cut_per_span_and_the_ranges_tile() {
         let mut row = flow(None);
         let mut cuts = Vec::new();
         for (to, records, now) in [
@@ -146,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// However deliveries and hours fall: the cuts and what is open tile the range from the flow's
+        /// However deliveries and spans fall: the cuts and what is open tile the range from the flow's
         /// start, and their sums are what was delivered.
         #[test]
         fn cuts_tile_and_sum_up_whatever_was_delivered_when(

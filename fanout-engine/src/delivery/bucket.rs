@@ -14,7 +14,7 @@ const QUANTUM_SECONDS: f64 = 0.1;
 
 /// One bucket. It may be overdrawn by one record: a record larger than the burst still passes, and
 /// the debt delays what comes after it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Bucket {
     per_second: f64,
     tokens: f64,
@@ -50,7 +50,7 @@ impl Bucket {
 }
 
 /// The two buckets of a channel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Throttle {
     records: Bucket,
     bytes: Bucket,

@@ -67,6 +67,41 @@ impl Ledger {
     }
 }
 
+/// What lies between a ledger and those who write to it, for tests.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// The next entry is written, its answer is lost, and the database is away from then on.
+    AnswerLost,
+    /// The database is away.
+    Away,
+}
+
+#[cfg(test)]
+impl Ledger {
+    /// This ledger, reached as `fault` allows.
+    pub fn behind(self, fault: Arc<parking_lot::Mutex<Fault>>) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Waiting>();
+        tokio::spawn(async move {
+            while let Some(Waiting { entry, answer }) = receiver.recv().await {
+                let now = *fault.lock();
+                let result = match now {
+                    Fault::Away => None,
+                    Fault::None | Fault::AnswerLost => Some(self.write(entry).await),
+                };
+                if now == Fault::AnswerLost {
+                    *fault.lock() = Fault::Away;
+                }
+                let away = || Err(DbError::Unreachable(std::io::Error::other("away").into()).into());
+                let _ = answer.send(result.filter(|_| now == Fault::None).unwrap_or_else(away));
+            }
+        });
+        Self(sender)
+    }
+}
+
 async fn run(data: Db, mut receiver: mpsc::UnboundedReceiver<Waiting>) {
     let mut group = Vec::new();
     while receiver.recv_many(&mut group, GROUP).await > 0 {

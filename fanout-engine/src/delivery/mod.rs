@@ -19,6 +19,7 @@ pub mod refusals;
 mod retry;
 mod router;
 pub mod store;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod ticks;
@@ -39,11 +40,14 @@ use crate::tenant_quotas::TenantQuotas;
 pub use accounts::cut as cut_usage;
 pub(crate) use bucket::Throttle;
 pub use flow::{Flow, TOGETHER};
+#[cfg(test)]
+pub(crate) use ledger::Fault;
 pub use ledger::Ledger;
 pub use looked::Looked;
 pub use router::{Following, Route, Router};
+pub use terms::{Standing, Terms};
 pub use ticks::Ticks;
-pub use worker::{EMPTY_RANGE, Standing, Terms, Turn, Waiting, Worker};
+pub use worker::{EMPTY_RANGE, Turn, Waiting, Worker};
 
 /// A target may hold more than is booked when the process dies in between, but never this many
 /// offsets more: what is raised goes on behind them.

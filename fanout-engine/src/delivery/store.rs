@@ -83,7 +83,7 @@ impl Totals {
 /// The part of the books not yet cut into a usage record: `(after, booked]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenRange {
-    /// Start of the hour (or shorter span) it belongs to.
+    /// Start of the span it belongs to.
     pub since: DateTime<Utc>,
     /// Its range starts behind this offset.
     pub after: u64,

@@ -5,16 +5,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
-use headgate_catalog::Lanes;
 use headgate_types::channel::Lane;
-use headgate_types::limits::Limits;
-use headgate_types::timing::{Quota, Timing};
-use headgate_types::{ChannelId, TenantId};
+use headgate_types::timing::Timing;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
@@ -26,6 +22,7 @@ use super::bucket::Throttle;
 use super::flow::{Flow, FlowError, TOGETHER};
 use super::quota::{Allowed, Spent, allowed};
 use super::retry::Breaker;
+use super::terms::Terms;
 use super::ticks::Ticks;
 use super::{Context, DeliveryError};
 use crate::technology::{Delivery, Flush, Sink, SinkError, Written};
@@ -59,6 +56,8 @@ pub enum Turn {
         /// Why.
         why: Waiting,
     },
+    /// The books of a flow moved without this worker: they have to be read anew, by another one.
+    Outdated,
 }
 
 /// Why a channel with work to do does not do it.
@@ -74,40 +73,6 @@ pub enum Waiting {
     OverQuota,
     /// Its next tick.
     Tick,
-}
-
-/// Whether what a worker was told still stands. It is asked again at every send (DATA-PLANE rule 22).
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// The version of the channel's row that the terms were made from.
-    pub version: u64,
-    /// The newest one.
-    pub newest: Arc<AtomicU64>,
-}
-
-impl Standing {
-    /// Whether nothing newer is known.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        self.newest.load(Ordering::SeqCst) == self.version
-    }
-}
-
-/// What a channel is to do, as far as delivery is concerned.
-#[derive(Debug, Clone)]
-pub struct Terms {
-    /// Whether the rest still stands.
-    pub standing: Standing,
-    /// Whose channel it is.
-    pub tenant: TenantId,
-    /// The channel.
-    pub channel: ChannelId,
-    /// What its size allows.
-    pub limits: Limits,
-    /// What it may move per period.
-    pub quota: Option<Quota>,
-    /// The lanes that should run.
-    pub lanes: Lanes,
 }
 
 /// The worker's state between turns.
@@ -129,8 +94,6 @@ pub struct Worker {
     pub last_error: Option<String>,
     /// Time spent waiting for the size's rate.
     pub throttled: Duration,
-    /// Whether the books of a flow moved without this worker: they have to be read anew.
-    pub outdated: bool,
 }
 
 impl Worker {
@@ -146,13 +109,24 @@ impl Worker {
             flows: Vec::new(),
             last_error: None,
             throttled: Duration::ZERO,
-            outdated: false,
             context,
             terms,
             sink,
             spent,
             ticks,
         }
+    }
+
+    /// Goes on with what another worker of the channel had left of its rate: opening it anew fills no bucket.
+    pub fn continue_with(&mut self, throttle: Throttle) {
+        self.throttle = throttle;
+        self.throttle.resize(&self.terms.limits, Instant::now());
+    }
+
+    /// What is left of its rate.
+    #[must_use]
+    pub const fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// Takes over other terms without opening anything anew.
@@ -200,6 +174,7 @@ impl Worker {
             match self.turn(index).await {
                 Turn::Moved => result = Turn::Moved,
                 Turn::Idle => {}
+                Turn::Outdated => return Turn::Outdated,
                 wait @ Turn::Wait { .. } => {
                     result = match result {
                         Turn::Moved => Turn::Moved,
@@ -211,8 +186,10 @@ impl Worker {
         if result == Turn::Idle {
             result = self.end_tick().await;
         }
-        self.publish_aged().await;
-        result
+        match self.publish_aged().await {
+            Err(Turn::Outdated) => Turn::Outdated,
+            _ => result,
+        }
     }
 
     /// One turn of one flow.
@@ -483,12 +460,14 @@ impl Worker {
             DeliveryError::Sink(SinkError::Retry { after, .. }) => *after,
             _ => None,
         };
-        self.outdated |= matches!(error, DeliveryError::Elsewhere);
         if let DeliveryError::Sink(SinkError::NotYet(what)) = error {
             return Turn::Wait { limit: INCOMPLETE, why: Waiting::Incomplete(what) };
         }
         let unsure = &mut self.flows[index].unsure;
         *unsure = (*unsure).max(1);
+        if matches!(error, DeliveryError::Elsewhere) {
+            return Turn::Outdated;
+        }
         let limit = self.breaker.failed(Instant::now(), asked, &mut self.rng);
         let (channel, key) = (self.terms.channel, self.flows[index].key());
         if self.breaker.failures() <= 1 {
@@ -512,8 +491,12 @@ impl Worker {
 
     /// Publishes everything collected: at the end of a tick, at a pause and at the channel's end.
     pub async fn publish_all(&mut self) -> Result<(), Turn> {
+        self.publish(Flush::Now).await
+    }
+
+    async fn publish(&mut self, why: Flush) -> Result<(), Turn> {
         for index in 0..self.flows.len() {
-            if let Err(error) = self.flush(index, Flush::Now).await {
+            if let Err(error) = self.flush(index, why).await {
                 return Err(self.failed(index, &error));
             }
         }
@@ -521,23 +504,24 @@ impl Worker {
     }
 
     /// Asks a sink that collects for what is old enough.
-    async fn publish_aged(&mut self) {
+    async fn publish_aged(&mut self) -> Result<(), Turn> {
         if self.flushed.elapsed() < FLUSH_EVERY {
-            return;
+            return Ok(());
         }
         self.flushed = Instant::now();
-        for index in 0..self.flows.len() {
-            if let Err(error) = self.flush(index, Flush::Age).await {
-                self.failed(index, &error);
-                return;
-            }
-        }
+        self.publish(Flush::Age).await
     }
 
     /// Whether something written waits to be published.
     #[must_use]
     pub fn collecting(&self) -> bool {
         self.flows.iter().any(Flow::collecting)
+    }
+
+    /// Whether more may have been sent than the books tell.
+    #[must_use]
+    pub fn unsure(&self) -> bool {
+        self.collecting() || self.flows.iter().any(|flow| flow.unsure > 0)
     }
 
     /// Cuts what was delivered in a span that is over: a channel that goes quiet must not keep its
@@ -558,7 +542,7 @@ impl Worker {
         self.flows.iter().any(|flow| flow.row.open.records > 0)
     }
 
-    /// Cuts the open usage of every flow, whatever the hour.
+    /// Cuts the open usage of every flow, although its span is not over.
     pub async fn cut_usage(&mut self) -> Result<(), DeliveryError> {
         for flow in &mut self.flows {
             flow.row = accounts::cut(&self.context, &flow.row, &flow.dims).await?;

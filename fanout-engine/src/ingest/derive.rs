@@ -23,10 +23,14 @@ use crate::events::{RefusedRecord, SchemaMismatch};
 
 /// Entries taken at once.
 const ENTRIES: usize = 256;
+/// Bytes of them, about: on SQLite nobody else writes into the data database while a step does.
+const STEP_BYTES: usize = 8 << 20;
 /// How often the streams are looked at when nothing is announced.
 const POLL: Duration = Duration::from_secs(1);
 /// A channel's mismatches are announced this often at most; the counts add up in between.
 const ALERT_EVERY: TimeDelta = TimeDelta::seconds(60);
+/// When an alert that could not be raised is tried again.
+const TELL_AGAIN: TimeDelta = TimeDelta::seconds(5);
 /// Who counted, in usage records.
 const SOURCE: &str = "engine";
 
@@ -41,12 +45,48 @@ pub struct Deriver {
     alerts: Mutex<HashMap<ChannelId, Alert>>,
 }
 
-/// Mismatches of a channel since the last announcement.
+/// How a step goes about what it derives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Many entries in one transaction.
+    Together,
+    /// One entry: another one may hold a text that the database does not take.
+    Alone,
+    /// One entry, and of its refused records everything but the words: nobody waits for what one tenant sent.
+    Wordless,
+}
+
+/// What a channel's owner is still to be told.
 #[derive(Debug, Default)]
 struct Alert {
-    announced_at: Option<DateTime<Utc>>,
+    /// Nothing is told before.
+    not_before: DateTime<Utc>,
+    untold: Option<Mismatches>,
+}
+
+/// Refused records of a channel.
+#[derive(Debug)]
+struct Mismatches {
     count: u64,
-    newest: Option<(ElementId, Refusal)>,
+    element: ElementId,
+    /// The newest, without its record.
+    newest: Refusal,
+}
+
+impl Alert {
+    fn add(&mut self, element: ElementId, refusal: Refusal) {
+        let count = self.untold.as_ref().map_or(0, |earlier| earlier.count) + 1;
+        let newest = Refusal { raw: String::new(), ..refusal };
+        self.untold = Some(Mismatches { count, element, newest });
+    }
+
+    /// Adds what came before to what has come since.
+    fn add_earlier(&mut self, earlier: Mismatches) {
+        match &mut self.untold {
+            Some(newer) => newer.count += earlier.count,
+            None => self.untold = Some(earlier),
+        }
+    }
 }
 
 impl Deriver {
@@ -72,9 +112,7 @@ impl Deriver {
                 tracing::warn!(%error, "failed to derive receipts; will retry");
             }
             // Also while there is always more to derive, or a busy platform would announce nothing.
-            if let Err(error) = self.announce().await {
-                tracing::warn!(%error, "failed to announce mismatches; will retry");
-            }
+            self.announce().await;
             if matches!(worked, Ok(true)) {
                 continue;
             }
@@ -112,15 +150,29 @@ impl Deriver {
         Ok(())
     }
 
-    /// One step; returns whether there was anything.
+    /// One step; returns whether there was anything. What the database refuses for its content is derived without it.
     pub async fn run_once(&self) -> Result<bool, EngineFault> {
+        let mut care = Care::Together;
+        loop {
+            let result = self.step(care).await;
+            let Err(EngineFault::Database(error)) = &result else { return result };
+            if care == Care::Wordless || !error.is_of_content() {
+                return result;
+            }
+            tracing::warn!(%error, ?care, "the database refuses what is derived; will take less of it");
+            care = if care == Care::Together { Care::Alone } else { Care::Wordless };
+        }
+    }
+
+    async fn step(&self, care: Care) -> Result<bool, EngineFault> {
         let mut tx = self.data.platform().await?;
         let from = store::cursor(&mut tx).await?;
-        let entries = self.lake.log().read_side(from, ENTRIES).await?;
+        let most = if care == Care::Together { ENTRIES } else { 1 };
+        let entries = self.lake.log().read_side(from, most, STEP_BYTES).await?;
         let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(false) };
         let mut usage: BTreeMap<(TenantId, ChannelId, String, ElementId), Sums> = BTreeMap::new();
         let mut freed: HashMap<(ChannelId, FeedId), u64> = HashMap::new();
-        let mut refusals = Vec::new();
+        let mut refusals: HashMap<ChannelId, Alert> = HashMap::new();
         for entry in &entries {
             for side in decode(entry)? {
                 match side {
@@ -137,10 +189,14 @@ impl Deriver {
                             (part.origin.tenant, part.origin.channel, part.origin.feed_name.clone(), entry.element);
                         usage.entry(key).or_insert_with(|| Sums::new(&part, entry)).add(&part);
                     }
-                    Side::DeadLetter(refusal) => {
+                    Side::DeadLetter(mut refusal) => {
+                        if care == Care::Wordless {
+                            refusal.reason = "the database takes neither the reason nor the record".to_owned();
+                            (refusal.field_path, refusal.raw) = (None, String::new());
+                        }
                         tx.act_for(refusal.origin.tenant).await?;
                         store::add_dead_letter(&mut tx, entry.element, &refusal, entry.committed_at).await?;
-                        refusals.push((entry.element, refusal));
+                        refusals.entry(refusal.origin.channel).or_default().add(entry.element, refusal);
                     }
                 }
             }
@@ -181,47 +237,57 @@ impl Deriver {
         Ok(true)
     }
 
-    fn count(&self, refusals: Vec<(ElementId, Refusal)>) {
+    fn count(&self, refusals: HashMap<ChannelId, Alert>) {
         let mut alerts = self.alerts.lock();
-        for (element, refusal) in refusals {
-            let alert = alerts.entry(refusal.origin.channel).or_default();
-            alert.count += 1;
-            alert.newest = Some((element, refusal));
+        for (channel, new) in refusals {
+            let alert = alerts.entry(channel).or_default();
+            let earlier = std::mem::replace(&mut alert.untold, new.untold);
+            earlier.into_iter().for_each(|earlier| alert.add_earlier(earlier));
         }
     }
 
-    /// Raises `schema.mismatch` for channels with news, at most once a minute each.
-    async fn announce(&self) -> Result<(), EngineFault> {
+    /// Raises `schema.mismatch` for channels with news, at most once a minute each. What one of them cannot be told
+    /// now costs no other one its alert, and is told with what comes until then.
+    pub(super) async fn announce(&self) {
         let now = self.clock.now();
-        let due: Vec<(u64, ElementId, Refusal)> = {
+        let due: Vec<(ChannelId, Mismatches)> = {
             let mut alerts = self.alerts.lock();
-            let due = alerts.values_mut().filter(|alert| alert.announced_at.is_none_or(|at| now - at >= ALERT_EVERY));
-            due.filter_map(|alert| {
-                let (element, refusal) = alert.newest.take()?;
-                alert.announced_at = Some(now);
-                Some((std::mem::take(&mut alert.count), element, refusal))
-            })
-            .collect()
+            alerts.retain(|_, alert| alert.untold.is_some() || alert.not_before > now);
+            let due = alerts.iter_mut().filter(|(_, alert)| alert.not_before <= now);
+            due.filter_map(|(channel, alert)| Some((*channel, alert.untold.take()?))).collect()
         };
-        for (count, element, refusal) in due {
-            let mut tx = self.control.platform().await?;
-            tx.act_for(refusal.origin.tenant).await?;
-            let newest = RefusedRecord {
-                dead_letter: refusal.id(),
-                receipt: refusal.origin.receipt,
-                ordinal: refusal.ordinal,
-                code: refusal.code,
-                reason: refusal.reason,
-                field_path: refusal.field_path,
-            };
-            let (channel, feed) = (refusal.origin.channel, refusal.origin.feed_name);
-            let data = SchemaMismatch { channel, feed, element, refused: count, newest };
-            let event = NewEvent::new(refusal.origin.tenant, channel, &data);
-            headgate_events::emit(&mut tx, &self.clock, event).await?;
-            tx.commit().await?;
-            headgate_types::reach(headgate_types::Failpoint::MismatchAnnounced);
-            self.events.announce();
+        for (channel, mismatches) in due {
+            let told = self.tell(&mismatches).await;
+            let mut alerts = self.alerts.lock();
+            let alert = alerts.entry(channel).or_default();
+            alert.not_before = now + if told.is_ok() { ALERT_EVERY } else { TELL_AGAIN };
+            if let Err(error) = told {
+                tracing::warn!(%channel, %error, "failed to announce mismatches; will retry");
+                alert.add_earlier(mismatches);
+            }
         }
+    }
+
+    async fn tell(&self, mismatches: &Mismatches) -> Result<(), EngineFault> {
+        let Mismatches { count, element, newest: refusal } = mismatches;
+        let (count, element, refusal) = (*count, *element, refusal.clone());
+        let mut tx = self.control.platform().await?;
+        tx.act_for(refusal.origin.tenant).await?;
+        let newest = RefusedRecord {
+            dead_letter: refusal.id(),
+            receipt: refusal.origin.receipt,
+            ordinal: refusal.ordinal,
+            code: refusal.code,
+            reason: refusal.reason,
+            field_path: refusal.field_path,
+        };
+        let (channel, feed) = (refusal.origin.channel, refusal.origin.feed_name);
+        let data = SchemaMismatch { channel, feed, element, refused: count, newest };
+        let event = NewEvent::new(refusal.origin.tenant, channel, &data);
+        headgate_events::emit(&mut tx, &self.clock, event).await?;
+        tx.commit().await?;
+        headgate_types::reach(headgate_types::Failpoint::MismatchAnnounced);
+        self.events.announce();
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use headgate_types::ReceiptId;
 use headgate_types::model::PayloadFormat;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::attempts::{Attempts, Care};
 use super::channel::{OpenChannel, OpenFeed};
@@ -17,7 +18,7 @@ use super::source;
 use crate::conform::{Chunk, Conformer, MAX_RAW_BYTES, Refusal, Refused, Row, Source, excerpt};
 use crate::error::EngineFault;
 
-/// Records per commit.
+/// Records per commit, refused ones too.
 pub(super) const COMMIT_RECORDS: usize = 8_192;
 /// Payload bytes per commit, about.
 const COMMIT_BYTES: u64 = 4 << 20;
@@ -56,6 +57,8 @@ pub struct Drain<'a> {
     pub channel: &'a OpenChannel,
     pub feed: &'a OpenFeed,
     pub attempts: &'a mut Attempts,
+    /// Ends it between two commits.
+    pub stop: &'a CancellationToken,
 }
 
 /// What is on its way into one commit.
@@ -85,6 +88,15 @@ struct Part {
 }
 
 impl Batch {
+    /// Records that are decided: a refused one is as much work as one that fits.
+    fn decided(&self) -> usize {
+        self.rows.len() + self.parts.iter().map(|part| part.refused.len()).sum::<usize>()
+    }
+
+    fn is_full(&self) -> bool {
+        self.decided() >= COMMIT_RECORDS || self.parts.len() >= COMMIT_RECORDS || self.bytes >= COMMIT_BYTES
+    }
+
     fn add(&mut self, payload: &Payload, chunk: Chunk) {
         let start = self.rows.len();
         // A refused record counts as what is kept of it.
@@ -110,35 +122,38 @@ impl Batch {
 }
 
 impl Drain<'_> {
-    /// Conforms payloads up to place `until` in the landing zone; returns whether there was any.
+    /// Conforms payloads up to place `until` in the landing zone, or until it is stopped.
     ///
     /// # Errors
     /// When a store fails, or [`EngineFault::Crashed`]: the same work may end the same way, and is
     /// taken up with more care each time until what is at fault is a dead letter.
-    pub async fn run(&mut self, until: u64) -> Result<bool, EngineFault> {
+    pub async fn run(&mut self, until: u64) -> Result<(), EngineFault> {
         let result = self.payloads(until).await;
         match &result {
-            Ok(_) => self.attempts.end()?,
+            // What was begun and given up has not failed.
+            Ok(()) if self.stop.is_cancelled() => self.attempts.forgive()?,
+            Ok(()) => self.attempts.end()?,
             Err(EngineFault::Crashed(_)) => {}
             Err(_) => self.attempts.forgive()?,
         }
         result
     }
 
-    async fn payloads(&mut self, until: u64) -> Result<bool, EngineFault> {
+    async fn payloads(&mut self, until: u64) -> Result<(), EngineFault> {
         let mut place = self.place()?;
-        let mut worked = false;
         loop {
             let feed = &self.feed.feed;
             let payloads = self.lake.landing().read(feed.channel, feed.id, place.read_after(), READ_BYTES).await?;
             let payloads: Vec<Payload> = payloads.into_iter().filter(|payload| payload.sequence <= until).collect();
             if payloads.is_empty() {
-                return Ok(worked);
+                return Ok(());
             }
-            worked = true;
             let mut batch = Batch { place, ..Batch::default() };
             for payload in payloads {
                 self.payload(payload, &mut batch).await?;
+                if self.stop.is_cancelled() {
+                    return Ok(());
+                }
             }
             self.commit(&mut batch).await?;
             place = batch.place;
@@ -157,7 +172,7 @@ impl Drain<'_> {
     async fn payload(&mut self, payload: Payload, batch: &mut Batch) -> Result<(), EngineFault> {
         let mut looked = if batch.place.sequence == payload.sequence { batch.place.ordinal } else { 0 };
         let mut conformer = None;
-        loop {
+        while !self.stop.is_cancelled() {
             let care = match batch.care {
                 Some(care) => care,
                 None => *batch.care.insert(self.attempts.begin(batch.place)?),
@@ -174,7 +189,7 @@ impl Drain<'_> {
                     None => self.open(&payload, looked).await?,
                 };
                 let room = match care {
-                    Care::Records(most) => most.saturating_sub(batch.rows.len()).max(1),
+                    Care::Records(most) => most.saturating_sub(batch.decided()).max(1),
                     Care::PassOne | Care::PassRest => 1,
                 };
                 let (returned, chunk) = blocking(move || {
@@ -191,14 +206,14 @@ impl Drain<'_> {
             let finished = chunk.finished;
             looked = chunk.last;
             batch.add(&payload, chunk);
-            let full = batch.rows.len() >= COMMIT_RECORDS || batch.bytes >= COMMIT_BYTES;
-            if full || care != Care::Records(COMMIT_RECORDS) {
+            if batch.is_full() || care != Care::Records(COMMIT_RECORDS) {
                 self.commit(batch).await?;
             }
             if finished {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     async fn open(&self, payload: &Payload, skip: u64) -> Result<Conformer, EngineFault> {
@@ -214,12 +229,11 @@ impl Drain<'_> {
         Ok(blocking(move || Conformer::open(plan, &source, skip)).await??)
     }
 
-    /// Appends a batch and empties it; its place stays.
+    /// Appends a batch and empties it; its place stays. A drain that is stopped first appends nothing.
     async fn commit(&self, batch: &mut Batch) -> Result<(), EngineFault> {
-        if batch.parts.is_empty() {
+        if batch.parts.is_empty() || self.stop.run_until_cancelled(self.throttle(batch)).await.is_none() {
             return Ok(());
         }
-        self.throttle(batch).await;
         let feed = &self.feed.feed;
         let position = Position {
             channel: feed.channel,
@@ -237,13 +251,13 @@ impl Drain<'_> {
     /// Waits until the size's rate allows the batch: peaks stay in the landing zone.
     async fn throttle(&self, batch: &Batch) {
         loop {
-            let wait = self.channel.conforming.lock().wait(Instant::now());
+            let wait = self.channel.allowance.conforming.lock().wait(Instant::now());
             if wait.is_zero() {
                 break;
             }
             tokio::time::sleep(wait).await;
         }
-        self.channel.conforming.lock().take(batch.rows.len() as u64, 0);
+        self.channel.allowance.conforming.lock().take(batch.decided() as u64, 0);
     }
 
     /// What leaves beside the records.

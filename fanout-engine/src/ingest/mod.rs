@@ -23,15 +23,17 @@ mod store;
 mod tests;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, Bytes};
 use futures::StreamExt;
+use futures::stream::BoxStream;
+use headgate_catalog::channels;
 use headgate_database::{Db, Signal};
 use headgate_events::Events;
-use headgate_lake::{Body, Lake, NewPayload};
+use headgate_lake::{Body, Lake, LakeError, NewPayload};
 use headgate_types::channel::Lane;
 use headgate_types::checksum::Checksum;
 use headgate_types::engine::{ChannelStatistics, DeadLetter, FlowStatistics, ListDeadLetters};
@@ -44,7 +46,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use channel::{Gate, OpenChannel};
+use channel::{Gate, OpenChannel, Request};
 use derive::Deriver;
 use drain::Place;
 pub use refusal::NotAccepted;
@@ -150,8 +152,8 @@ impl Ingest {
     }
 
     /// Holds log and landing zone against what others remember of them (DATA-PLANE rule 5): a
-    /// restored file must not give out a place again that a cursor has passed. To be called before
-    /// anything is landed or appended.
+    /// restored file must not give out a place again that a cursor has passed, nor keep payloads of
+    /// channels that have ended. To be called before anything is landed or appended.
     ///
     /// # Errors
     /// When the cursor cannot be read or a store cannot be raised.
@@ -164,6 +166,18 @@ impl Ingest {
         let positions = log.elements().into_iter().flat_map(|element| log.positions(element));
         let places = positions.filter_map(|position| Place::read(&position.value));
         lake.fence_landing(places.map(|place| place.sequence).max().unwrap_or(0)).await?;
+        let landed: BTreeSet<ChannelId> = lake.landing().feeds().into_iter().map(|(channel, _)| channel).collect();
+        let mut tx = self.parts.control.read_platform().await?;
+        let mut ended = Vec::new();
+        for id in landed {
+            let channel = channels::find(&mut tx, id).await?;
+            ended.extend(channel.filter(|channel| channel.state.is_final()).map(|channel| channel.id));
+        }
+        drop(tx);
+        for channel in ended {
+            let payloads = lake.landing().remove(channel).await?;
+            tracing::warn!(%channel, payloads, "removed payloads that a restored landing zone held of a channel that has ended");
+        }
         Ok(())
     }
 
@@ -196,6 +210,14 @@ impl Ingest {
         Ok(())
     }
 
+    /// A channel and, if one more may be open, a request that counts. Whoever deletes the channel waits for every
+    /// request that found its gate open: it counts from the look at the gate on.
+    fn enter(&self, channel: ChannelId) -> Option<(Arc<OpenChannel>, Option<Request>)> {
+        let channels = self.channels.read();
+        let channel = &channels.get(&channel)?.channel;
+        Some((Arc::clone(channel), channel.allowance.request()))
+    }
+
     fn open_channel(&self, channel: ChannelId) -> Option<Arc<OpenChannel>> {
         self.channels.read().get(&channel).map(|running| Arc::clone(&running.channel))
     }
@@ -206,7 +228,7 @@ impl Ingest {
     /// [`NotAccepted`], or what the landing zone says: too large (413), a reused idempotency key
     /// (422), no room (507). Nothing is kept then.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, IngestError> {
-        let channel = self.open_channel(incoming.channel).ok_or(EngineFault::NotFound("data-in channel"))?;
+        let (channel, request) = self.enter(incoming.channel).ok_or(EngineFault::NotFound("data-in channel"))?;
         match channel.gate {
             Gate::Open => {}
             Gate::Paused => return Err(NotAccepted::Paused.into()),
@@ -234,11 +256,12 @@ impl Ingest {
         {
             return Err(NotAccepted::Encoding(encoding.clone()).into());
         }
-        let _connection = channel.connections.try_acquire().map_err(|_| NotAccepted::Connections)?;
-        let wait = channel.landing.lock().wait(Instant::now());
+        let _request = request.ok_or(NotAccepted::Connections)?;
+        let wait = channel.allowance.landing.lock().wait(Instant::now());
         if !wait.is_zero() {
             return Err(NotAccepted::Rate { seconds: wait.as_secs() + 1 }.into());
         }
+        let deleting = &channel.allowance.deleting;
         let stream = incoming.body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)).boxed();
         let payload = NewPayload {
             channel: channel.id,
@@ -247,11 +270,14 @@ impl Ingest {
             content_type,
             encoding,
             max_bytes: channel.limits.payload_bytes,
-            body: Body::Stream(stream),
+            body: Body::Stream(unless(deleting.clone(), stream)),
         };
-        let landed = self.parts.lake.landing().append(payload).await.map_err(EngineFault::from)?;
+        let landed = self.parts.lake.landing().append(payload).await.map_err(|error| match error {
+            LakeError::Interrupted(_) if deleting.is_cancelled() => NotAccepted::Deleting.into(),
+            error => IngestError::from(EngineFault::from(error)),
+        })?;
         if !landed.duplicate {
-            channel.landing.lock().take(0, landed.bytes);
+            channel.allowance.landing.lock().take(0, landed.bytes);
         }
         metrics::counter!("headgate_landed_payloads_total").increment(1);
         metrics::counter!("headgate_landed_bytes_total").increment(landed.bytes);
@@ -356,6 +382,21 @@ impl Ingest {
         let channels = self.channels.read();
         channels.keys().all(|channel| self.parts.lake.landing().usage(*channel).payloads == 0)
     }
+}
+
+/// The chunks of a body; it breaks off when `stop` is cancelled.
+fn unless(
+    stop: CancellationToken,
+    chunks: BoxStream<'static, std::io::Result<Bytes>>,
+) -> BoxStream<'static, std::io::Result<Bytes>> {
+    let next = |(stop, mut chunks): (CancellationToken, BoxStream<'static, _>)| async move {
+        let chunk = match stop.run_until_cancelled(chunks.next()).await {
+            Some(chunk) => chunk?,
+            None => Err(std::io::Error::other("nothing more is taken")),
+        };
+        Some((chunk, (stop, chunks)))
+    };
+    futures::stream::unfold((stop, chunks), next).boxed()
 }
 
 /// Why a payload was not taken, or ingestion failed.

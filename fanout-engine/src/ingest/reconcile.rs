@@ -8,16 +8,17 @@ use chrono::{DateTime, Utc};
 use headgate_catalog::channels::{self, ChannelHead, NewCondition};
 use headgate_catalog::{ChannelSpec, Desired, elements};
 use headgate_database::Tx;
-use headgate_lake::ElementLayout;
+use headgate_lake::{ElementLayout, Share};
 use headgate_types::ChannelId;
 use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Direction};
+use headgate_types::limits::Limits;
 use headgate_types::timing::Timing;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::Attempts;
-use super::channel::{Gate, OpenChannel, OpenFeed};
+use super::channel::{Allowance, Gate, OpenChannel, OpenFeed};
 use super::drain::Drain;
 use super::source::{self, CloudSource, Standing};
 use super::writer::Writer;
@@ -71,7 +72,9 @@ impl Ingest {
         }
         let gone: Vec<ChannelId> = self.channels.read().keys().filter(|id| !listed.contains(id)).copied().collect();
         for channel in gone {
-            self.close(channel).await;
+            if let Err(error) = self.end(channel).await {
+                tracing::warn!(%channel, %error, "failed to remove what a channel that has ended had landed");
+            }
         }
         self.passes.complete(pass);
         Ok(())
@@ -167,12 +170,21 @@ impl Ingest {
             gate,
             source,
             timing: spec.timing.clone(),
-            connections: OpenChannel::connections(&channel.limits),
-            landing: OpenChannel::throttle(&channel.limits),
-            conforming: OpenChannel::throttle(&channel.limits),
+            allowance: self.allowance(channel.id, &channel.limits),
             limits: channel.limits.clone(),
             feeds,
         })
+    }
+
+    /// What of these limits is used up by now.
+    fn allowance(&self, channel: ChannelId, limits: &Limits) -> Arc<Allowance> {
+        match self.channels.read().get(&channel) {
+            Some(running) => {
+                running.channel.allowance.resize(limits);
+                Arc::clone(&running.channel.allowance)
+            }
+            None => Allowance::full(limits),
+        }
     }
 
     /// The writer of an element: one per element, whatever feeds and channels write it.
@@ -195,6 +207,8 @@ impl Ingest {
     async fn replace(self: &Arc<Self>, channel: OpenChannel) {
         self.stop_tasks(channel.id).await;
         let (channel, stop) = (Arc::new(channel), self.tasks.child_token());
+        let share = Share { tenant: channel.tenant, bytes: channel.limits.retention_bytes };
+        self.parts.lake.landing().allot(channel.id, share);
         let drains = channel.feeds.values().map(|feed| {
             let task = FeedTask { ingest: Arc::clone(self), channel: Arc::clone(&channel), feed: Arc::clone(feed) };
             tokio::spawn(task.run(stop.clone()))
@@ -208,6 +222,9 @@ impl Ingest {
         }
         let running = Running { tasks, channel: Arc::clone(&channel), stop, standing, told: None };
         self.channels.write().insert(channel.id, running);
+        if channel.gate == Gate::Draining {
+            channel.allowance.deleting.cancel();
+        }
     }
 
     /// Writes how the channel stands with its source, once that is known.
@@ -235,6 +252,25 @@ impl Ingest {
     pub(super) async fn close(&self, channel: ChannelId) {
         self.stop_tasks(channel).await;
         self.channels.write().remove(&channel);
+    }
+
+    /// Whether somebody who found the channel's gate open is still on the way through it.
+    fn is_entered(&self, channel: ChannelId) -> bool {
+        self.channels.read().get(&channel).is_some_and(|running| !running.channel.allowance.is_idle())
+    }
+
+    /// Lets go of a channel and of all that has landed for it, once nobody is on the way through its door.
+    async fn end(&self, channel: ChannelId) -> Result<(), EngineFault> {
+        if let Some(running) = self.channels.read().get(&channel) {
+            running.channel.allowance.deleting.cancel();
+        }
+        if self.is_entered(channel) {
+            return Ok(());
+        }
+        self.close(channel).await;
+        self.parts.lake.landing().remove(channel).await?;
+        self.parts.lake.log().forget_positions(channel).await?;
+        Ok(())
     }
 
     /// Writes what is observed of a channel.
@@ -277,12 +313,11 @@ impl Ingest {
 
     /// Ends a channel that is being deleted, once everything it took is decided.
     async fn drained(&self, head: ChannelHead) -> Result<(), EngineFault> {
-        if self.parts.lake.landing().usage(head.id).payloads > 0 {
+        // In this order: whatever came through the door has landed when nobody is at it.
+        if self.is_entered(head.id) || self.parts.lake.landing().usage(head.id).payloads > 0 {
             return Ok(());
         }
-        self.close(head.id).await;
-        self.parts.lake.landing().remove(head.id).await?;
-        self.parts.lake.log().forget_positions(head.id).await?;
+        self.end(head.id).await?;
         let mut tx = self.parts.control.platform().await?;
         tx.act_for(head.tenant).await?;
         let new = NewCondition {
@@ -323,7 +358,8 @@ impl FeedTask {
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 continue;
             }
-            let mut drain = Drain { lake, channel: &self.channel, feed: &self.feed, attempts: &mut attempts };
+            let (channel, feed, stop) = (&self.channel, &self.feed, &stop);
+            let mut drain = Drain { lake, channel, feed, attempts: &mut attempts, stop };
             // A commit that is under way when the channel stops is finished: its rows are decided.
             if let Err(error) = drain.run(until).await {
                 tracing::warn!(channel = %self.channel.id, feed = self.feed.feed.name, %error, "failed to conform; will retry");

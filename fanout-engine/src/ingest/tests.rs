@@ -1,5 +1,8 @@
 //! From a payload to records, over restarts and restored files.
 
+mod hostile;
+mod taking;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use headgate_access::outbound::{GuardedClient, OutboundPolicy};
 use headgate_access::{Access, AccessConfig, MasterKey};
 use headgate_catalog::channels::{self, PinnedSize};
 use headgate_catalog::feeds::{self, NewFeed};
-use headgate_catalog::{ChannelSpec, ElementSpec, FeedSpec, InSpec, Lanes, Metadata, NewChannel, NewElement, elements};
+use headgate_catalog::{ChannelSpec, FeedSpec, InSpec, Lanes, NewChannel, elements};
 use headgate_database::testing::{TestDb, databases};
 use headgate_events::Events;
 use headgate_lake::{Lake, LakeConfig, OFFSET};
@@ -18,6 +21,7 @@ use headgate_types::model::InputModel;
 use headgate_types::schema::ElementKind;
 use headgate_types::timing::Timing;
 use headgate_types::{ChannelId, Clock, Coded, ElementId, FakeClock, ReceiptId, SharedClock, SystemClock, TenantId};
+use tokio_util::sync::CancellationToken;
 
 use super::attempts::Attempts;
 use super::drain::Drain;
@@ -75,24 +79,7 @@ impl Bench {
         let mut made = Vec::new();
         for kind in [ElementKind::Events, ElementKind::Entity] {
             let element = sensors(kind);
-            let words = || "x".to_owned();
-            let metadata = Metadata {
-                context: words(),
-                source: words(),
-                format: words(),
-                what: words(),
-                identified_by: words(),
-                ..Metadata::default()
-            };
-            let spec = ElementSpec {
-                name: kind.as_str().to_owned(),
-                kind,
-                metadata,
-                schema: element.schema,
-                facets: Default::default(),
-                nodes: Vec::new(),
-            };
-            elements::insert(&mut tx, &NewElement { id: element.id, tenant, spec }, now).await.unwrap();
+            elements::insert(&mut tx, &element.described(tenant, kind.as_str()), now).await.unwrap();
             made.push(element.id);
         }
         let (events, entity) = (made[0], made[1]);
@@ -328,9 +315,10 @@ async fn drain_over_crashes(bench: &Bench, process: &Process) -> usize {
     let file = bench.directory.path().join("attempts").join(feed.feed.id.to_string());
     for ended in 0..100 {
         let mut attempts = Attempts::open(file.clone());
-        let mut drain = Drain { lake: &process.lake, channel: &channel, feed, attempts: &mut attempts };
+        let stop = &CancellationToken::new();
+        let mut drain = Drain { lake: &process.lake, channel: &channel, feed, attempts: &mut attempts, stop };
         match drain.run(until).await {
-            Ok(_) => return ended,
+            Ok(()) => return ended,
             Err(error) => assert_eq!(error.code(), "processing_crash", "{error}"),
         }
     }
@@ -394,7 +382,7 @@ async fn what_cannot_even_be_passed_over_is_refused_with_the_rest_of_its_payload
 async fn a_resend_under_one_key_is_one_payload_and_a_full_zone_takes_nothing() {
     for db in databases().await.unwrap() {
         let bench = Bench::new(db).await;
-        let process = bench.process(|config| config.landing_channel_bytes = 200).await;
+        let process = bench.process(|config| config.landing_channel_bytes = 600).await;
         process.ingest.reconcile().await.unwrap();
         let keyed = |body: &str| Incoming { idempotency_key: Some("k".to_owned()), ..bench.incoming("events", body) };
         let first = process.ingest.accept(keyed(&lines([1]))).await.unwrap();

@@ -12,7 +12,7 @@ use headgate_types::{ChannelId, ErrorKind, Problem};
 use tower::ServiceExt;
 
 use super::{Listener, Refusal, authenticate};
-use crate::technology::Read;
+use crate::technology::{Read, Served};
 
 /// `/v1/out/{channel}/…`
 pub async fn forward(State(listener): State<Listener>, request: Request) -> Result<Response, Refusal> {
@@ -32,11 +32,28 @@ pub async fn forward(State(listener): State<Listener>, request: Request) -> Resu
         }
     }
     let served = listener.served.reach(id).await.ok_or_else(unknown)?;
-    let read = served.read();
     let mut request = request;
     *request.uri_mut() = inner.ok_or_else(unknown)?;
-    let response = served.router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
-    Ok(response.map(|body| Body::new(Reading { body, _read: read })))
+    // Whoever presents nothing takes no connection from those who do.
+    if preflight { Ok(ask(served, request).await) } else { read(served, request).await }
+}
+
+/// Answers a read, as one of those that the channel's size allows at once.
+async fn read(served: Served, mut request: Request) -> Result<Response, Refusal> {
+    let read = served.read().ok_or_else(|| Refusal(too_many_connections()))?;
+    // A WebSocket goes on when its answer has ended, and keeps this as long.
+    request.extensions_mut().insert(read.clone());
+    Ok(ask(served, request).await.map(|body| Body::new(Reading { body, _read: read })))
+}
+
+async fn ask(served: Served, request: Request) -> Response {
+    served.router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {})
+}
+
+/// All connections that the channel's size allows are taken.
+fn too_many_connections() -> Problem {
+    let detail = "the channel's size allows no further connection; close one or order a larger size";
+    Problem::new(ErrorKind::TooManyRequests, "too_many_connections", detail).with_retry_after(1)
 }
 
 /// A body that is part of a read until its last frame is taken.
@@ -83,7 +100,41 @@ fn split(uri: &Uri) -> Option<(String, Option<Uri>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::body::to_bytes;
+    use axum::routing::get;
+    use headgate_types::TenantId;
+
     use super::*;
+    use crate::technology::Reads;
+
+    /// A channel of any technology: a request takes a connection until its answer was taken to the end.
+    #[tokio::test]
+    async fn the_size_caps_the_connections_of_every_technology() {
+        let router = Router::new().route("/", get(|| async { "a file" }));
+        let (tenant, reads) = (TenantId::new(), Arc::<Reads>::default());
+        let served = |connections| Served::new(tenant, router.clone(), connections, Arc::clone(&reads));
+        let ask = |connections| read(served(connections), Request::get("/").body(Body::empty()).unwrap());
+        let code = |refused: Result<Response, Refusal>| {
+            let Refusal(problem) = refused.expect_err("too many connections");
+            (problem.status, problem.code, problem.retry_after)
+        };
+        let refused = || (429, "too_many_connections".to_owned(), Some(1));
+
+        let (first, second) = (ask(2).await.unwrap(), ask(2).await.unwrap());
+        assert_eq!(code(ask(2).await), refused());
+        // Opened anew for another size, it has the same readers.
+        assert_eq!(code(ask(1).await), refused());
+        let third = ask(3).await.unwrap();
+        assert_eq!(code(ask(3).await), refused());
+        drop(first);
+        to_bytes(second.into_body(), 100).await.unwrap();
+        assert_eq!(code(ask(1).await), refused());
+        drop(third);
+        assert!(ask(1).await.is_ok());
+    }
 
     #[test]
     fn the_channel_is_cut_off_the_address() {

@@ -18,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::observed::{FlowView, Halt, Resting, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
-use crate::addresses::Addresses;
 use crate::cloud::Cloud;
 use crate::delivery::{
-    Context, DeliveryError, EMPTY_RANGE, Flow, Looked, TOGETHER, Ticks, Turn, Waiting, Worker, store,
+    Context, DeliveryError, EMPTY_RANGE, Flow, Looked, TOGETHER, Throttle, Ticks, Turn, Waiting, Worker, store,
 };
-use crate::technology::{self, FlowKey, OpenChannel, Rest, Secrets, Served, ServedChannels, Sink, SinkError};
+use crate::technology::{
+    self, Committed, FlowKey, OpenChannel, Reads, Rest, Secrets, Served, ServedChannels, Sink, SinkError,
+};
 
 /// Looks again this often even when nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -71,6 +72,9 @@ pub struct ChannelTask {
     observed: SharedObserved,
     open: Option<Open>,
     measured: Option<Instant>,
+    reads: Arc<Reads>,
+    /// What was left of its rate when it was closed last.
+    throttle: Option<Throttle>,
     /// How far the flows have looked; empty when news of the logs are of no use.
     looked: Vec<Looked>,
     /// When something was delivered last, or the channel opened.
@@ -111,6 +115,8 @@ impl ChannelTask {
             observed,
             open: None,
             measured: None,
+            reads: Arc::default(),
+            throttle: None,
             looked: Vec::new(),
             moved: Instant::now(),
             moved_at: Vec::new(),
@@ -165,6 +171,12 @@ impl ChannelTask {
             }
             Mode::Run | Mode::Drain => (open.worker.round().await, None),
         };
+        if turn == Turn::Outdated {
+            tracing::warn!(channel = %wanted.channel, "the books of a channel moved without it; they are read anew");
+            self.close().await;
+            self.observe(|observed| (observed.idle_at, observed.resting) = (None, None));
+            return REOPEN;
+        }
         // A channel that waits for its rate, its target or its tick has no use for news of the logs.
         let listening = turn == Turn::Idle && wanted.mode == Mode::Run;
         self.looked = if listening { open.worker.looked(&heads) } else { Vec::new() };
@@ -187,7 +199,7 @@ impl ChannelTask {
                 }
                 if open.worker.has_open_usage() { look_again } else { quiet }
             }
-            Turn::Idle => look_again,
+            Turn::Idle | Turn::Outdated => look_again,
             Turn::Wait { limit, .. } => *limit,
         };
         let limit = if open.worker.collecting() { limit.min(COLLECTING) } else { limit };
@@ -198,14 +210,10 @@ impl ChannelTask {
             Turn::Wait { why, .. } => halt(*why, open.worker.last_error.as_deref()),
             _ => None,
         });
-        let outdated = open.worker.outdated;
         if self.moved_at.len() != heads.len() {
             self.moved_at = heads;
         }
         self.report(wanted, &turn, halted, resting).await;
-        if outdated {
-            self.close().await;
-        }
         limit
     }
 
@@ -281,7 +289,9 @@ impl ChannelTask {
                 return Err(error);
             }
         };
-        let served = opened.router.map(|router| Served::new(wanted.tenant, Addresses::into_router(router)));
+        let served = opened.router.map(|router| {
+            Served::new(wanted.tenant, router.into_router(), wanted.limits.connections, Arc::clone(&self.reads))
+        });
         self.mount(wanted, served.as_ref());
         Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, served, worker })
     }
@@ -319,14 +329,18 @@ impl ChannelTask {
             rows.iter().filter(|row| row.key.lane == Lane::Live).filter_map(|row| row.last_delivery_at).max();
         let ticks = Ticks::new(wanted.timing.clone(), last_tick.unwrap_or(now));
         let mut worker = Worker::new(context.clone(), wanted.terms(&self.newest), Arc::clone(sink), spent, ticks);
+        if let Some(throttle) = &self.throttle {
+            worker.continue_with(throttle.clone());
+        }
         for row in rows {
             let Some(scope) = wanted.scopes.iter().find(|scope| scope.output.element == row.key.element) else {
                 continue;
             };
-            let target = sink.cursor(row.key).await?.map(|committed| committed.offset);
+            let target = sink.cursor(row.key).await?;
             if let Some(why) = self.held_against(wanted, &row, target).await? {
                 self.observe(|observed| observed.restored = Some(why));
             }
+            let target = target.map(|committed| committed.offset);
             let plan = Arc::clone(&scope.plan);
             let dims = wanted.dims(row.key.element);
             let live = row.key.lane == Lane::Live;
@@ -345,9 +359,9 @@ impl ChannelTask {
         &self,
         wanted: &Wanted,
         row: &store::FlowRow,
-        target: Option<u64>,
+        target: Option<Committed>,
     ) -> Result<Option<String>, DeliveryError> {
-        let Some(held) = target else { return Ok(None) };
+        let Some(Committed { offset: held, begun_anew }) = target else { return Ok(None) };
         let (lake, element) = (&self.surroundings.context.lake, row.key.element);
         let head = lake.log().head(element);
         if held > head {
@@ -361,7 +375,7 @@ impl ChannelTask {
             tracing::error!(channel = %wanted.channel, %element, held, head, "a channel's store was ahead of the log");
             return Ok(Some(why));
         }
-        if held.max(row.starts_after) < row.booked {
+        if held.max(row.starts_after) < row.booked && !begun_anew {
             let why = format!(
                 "the channel holds records up to {held} of element {element}, {} were delivered (a restored copy?); \
                  the difference is delivered again, unbilled",
@@ -379,18 +393,16 @@ impl ChannelTask {
         if let Some(open) = &mut self.open {
             // What was collected and cannot be published goes with the channel: it is being
             // deleted, and an unreachable target must not keep it.
-            if let Err(Turn::Wait { .. }) = open.worker.publish_all().await {
+            if open.worker.publish_all().await.is_err() {
                 tracing::warn!(channel = %wanted.channel, "failed to publish the last records of a deleted channel");
             }
-            if let Err(error) = open.worker.cut_usage().await {
-                tracing::warn!(channel = %wanted.channel, %error, "failed to cut the last usage of a channel; will retry");
-                return false;
-            }
-        } else if let Err(error) = cut_closed(&self.surroundings.context, wanted).await {
+            self.close().await;
+        }
+        // By the books as they are: they may have moved although the database's answer was lost.
+        if let Err(error) = cut_closed(&self.surroundings.context, wanted).await {
             tracing::warn!(channel = %wanted.channel, %error, "failed to cut the last usage of a channel; will retry");
             return false;
         }
-        self.close().await;
         self.observe(|observed| {
             observed.drained = true;
             observed.idle_at = Some(Vec::new());
@@ -402,7 +414,8 @@ impl ChannelTask {
     async fn close(&mut self) {
         self.looked.clear();
         if let Some(open) = self.open.take() {
-            self.unsure = open.worker.outdated || open.worker.collecting();
+            self.unsure = open.worker.unsure();
+            self.throttle = Some(open.worker.throttle().clone());
             self.surroundings.served.unmount(open.wanted.channel);
             open.sink.close().await;
         }
@@ -460,7 +473,7 @@ impl ChannelTask {
         let idle_at = match turn {
             Turn::Idle => Some(self.looked.clone()),
             Turn::Wait { why, .. } => (*why != Waiting::Throttled).then(Vec::new),
-            Turn::Moved => None,
+            Turn::Moved | Turn::Outdated => None,
         };
         let (over_quota, error) = (worker.over_quota(), worker.last_error.clone());
         let degraded = worker.degraded();

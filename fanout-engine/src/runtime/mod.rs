@@ -46,6 +46,8 @@ use crate::passes::Passes;
 /// cost more than a hundredth of the time: then less often, but no less than [`POLL_AT_LEAST`].
 const POLL: Duration = Duration::from_secs(1);
 const POLL_AT_LEAST: Duration = Duration::from_secs(30);
+/// Every channel is looked at this often even when none has another version.
+const FOLLOW_ANYWAY: Duration = Duration::from_secs(300);
 
 /// Runs the data-out channels.
 #[derive(Debug)]
@@ -56,6 +58,8 @@ pub struct Runtime {
     plans: Plans,
     running: Mutex<HashMap<ChannelId, Running>>,
     resting: Mutex<HashMap<ChannelId, Rested>>,
+    /// The versions of the channels that were followed without a failure, and when.
+    followed: Mutex<Option<(u64, Instant)>>,
     /// Fenced elements whose owners were not told yet.
     fenced: Mutex<Vec<Fenced>>,
     /// When it was looked last for channels that have rested enough.
@@ -81,6 +85,12 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+impl Running {
+    fn is_drained(&self) -> bool {
+        self.observed.lock().drained
+    }
+}
+
 impl Runtime {
     /// A runtime that runs nothing yet.
     #[must_use]
@@ -94,6 +104,7 @@ impl Runtime {
             resting: Mutex::default(),
             rest_looked: Mutex::new(Instant::now()),
             fenced: Mutex::default(),
+            followed: Mutex::default(),
             passes: Passes::default(),
             cuts,
             tasks: CancellationToken::new(),
@@ -131,22 +142,44 @@ impl Runtime {
         let pass = self.passes.begin();
         let begun = Instant::now();
         let mut tx = self.control.read_platform().await?;
-        let heads = channels::heads(&mut tx, Some(Direction::Out)).await?;
+        let versions = channels::versions(&mut tx, Direction::Out).await?;
+        let heads = match self.has_followed(versions) {
+            true => None,
+            false => Some(channels::heads(&mut tx, Some(Direction::Out)).await?),
+        };
         drop(tx);
         let look = begun.elapsed();
-        let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
-        for head in heads {
-            // One channel that cannot be read must not keep the others waiting.
-            if let Err(error) = self.follow(head).await {
-                tracing::warn!(channel = %head.id, %error, "failed to follow a channel; will retry");
-            }
+        if let Some(heads) = heads {
+            let all = self.follow_all(heads).await;
+            *self.followed.lock() = all.then(|| (versions, Instant::now()));
         }
-        self.end_unlisted(&listed).await;
         self.write_observed().await?;
         self.rest().await;
         self.write_fenced().await?;
         self.passes.complete(pass);
         Ok(look)
+    }
+
+    /// Whether all channels run as they are wanted since these were their versions.
+    fn has_followed(&self, versions: u64) -> bool {
+        let followed = *self.followed.lock();
+        followed.is_some_and(|(then, at)| then == versions && at.elapsed() < FOLLOW_ANYWAY)
+            && !self.running.lock().values().any(|running| running.task.is_finished() && !running.is_drained())
+    }
+
+    /// Makes what runs agree with the channels there are; `false`: of some it could not.
+    async fn follow_all(&self, heads: Vec<ChannelHead>) -> bool {
+        let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
+        let mut all = true;
+        for head in heads {
+            // One channel that cannot be read must not keep the others waiting.
+            if let Err(error) = self.follow(head).await {
+                tracing::warn!(channel = %head.id, %error, "failed to follow a channel; will retry");
+                all = false;
+            }
+        }
+        self.end_unlisted(&listed).await;
+        all
     }
 
     /// Starts or changes what runs for a channel.
@@ -157,9 +190,7 @@ impl Runtime {
         {
             let running = self.running.lock();
             let known = running.get(&head.id);
-            if known
-                .is_some_and(|known| known.head == head && (!known.task.is_finished() || known.observed.lock().drained))
-            {
+            if known.is_some_and(|known| known.head == head && (!known.task.is_finished() || known.is_drained())) {
                 return Ok(());
             }
         }

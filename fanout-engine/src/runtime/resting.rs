@@ -120,6 +120,7 @@ impl Runtime {
         let Some(head) = self.resting.lock().get(&channel).map(|rested| rested.head) else { return };
         if let Err(error) = self.begin(head).await {
             tracing::warn!(%channel, %error, "failed to start a channel that rested; will retry");
+            *self.followed.lock() = None;
         }
     }
 
@@ -148,8 +149,12 @@ impl Runtime {
         if candidates.len() == MOST_AT_ONCE {
             self.surroundings.changed.wake();
         }
-        for (channel, rested) in candidates {
-            self.put_to_rest(channel, rested).await;
+        if !candidates.is_empty() {
+            for (channel, rested) in candidates {
+                self.put_to_rest(channel, rested).await;
+            }
+            // Room for all that ever ran at once would be most of what those at rest cost.
+            self.running.lock().shrink_to_fit();
         }
         let (lake, clock) = (&self.surroundings.context.lake, &self.surroundings.context.clock);
         if self.rest_looked.lock().elapsed() >= LOOK {
@@ -178,6 +183,7 @@ impl Runtime {
             // It had begun to work meanwhile, and may have usage to be cut.
             if let Err(error) = self.begin(head).await {
                 tracing::warn!(%channel, %error, "failed to start a channel again; will retry");
+                *self.followed.lock() = None;
             }
             return;
         }

@@ -1,25 +1,29 @@
 //! A channel's life, seen from the catalog.
 
+mod footprint;
+mod reopened;
+mod resting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
+use chrono::{DateTime, Utc};
 use headgate_access::outbound::{GuardedClient, OutboundPolicy};
 use headgate_catalog::channels::{self, PinnedSize};
-use headgate_catalog::{
-    ChannelSpec, Condition, ElementSpec, History, Lanes, Metadata, NewChannel, NewElement, OutSpec, elements,
-    subscriptions,
-};
+use headgate_catalog::{ChannelSpec, Condition, History, Lanes, NewChannel, OutSpec, elements, subscriptions};
 use headgate_database::testing::{TestDb, databases};
 use headgate_database::{Signal, Tx};
 use headgate_lake::{Lake, LakeConfig, NewCommit};
-use headgate_types::channel::{Binding, ChannelState, ConditionStatus, ConditionType};
+use headgate_types::channel::{Binding, ChannelState, ConditionStatus, ConditionType, Lane};
+use headgate_types::limits::Limits;
 use headgate_types::model::OutputModel;
 use headgate_types::schema::ElementKind;
 use headgate_types::selection::SelectionItem;
-use headgate_types::{ChannelId, SharedClock, SystemClock, TenantId};
+use headgate_types::{ChannelId, ElementId, SharedClock, SystemClock, TenantId};
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -28,7 +32,7 @@ use tower::ServiceExt;
 
 use super::{Runtime, Surroundings};
 use crate::delivery::limits::PLENTY;
-use crate::delivery::{Context, Ledger, Router, fence, store};
+use crate::delivery::{Context, Fault, Ledger, Router, fence, store};
 use crate::shape::PlanCache;
 use crate::shape::testing::{Element, sensors};
 use crate::technology::{Secrets, ServedChannels};
@@ -53,6 +57,8 @@ struct Bench {
     served: ServedChannels,
     directory: tempfile::TempDir,
     rest_after: Duration,
+    /// Of the books' database.
+    fault: Arc<Mutex<Fault>>,
 }
 
 impl Bench {
@@ -63,6 +69,10 @@ impl Bench {
 
     /// The same with a filter.
     async fn over(db: TestDb, filter: Option<&str>) -> Self {
+        Self::ordered(db, "stream", PLENTY, filter).await
+    }
+
+    async fn ordered(db: TestDb, profile: &str, limits: Limits, filter: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = SystemClock::shared();
         let lake = Lake::open(LakeConfig::new(directory.path().join("lake")), Arc::clone(&clock)).await.unwrap();
@@ -70,52 +80,15 @@ impl Bench {
         let mut element = sensors(ElementKind::Events);
         let now = clock.now();
         let mut tx = db.control.tenant(tenant).await.unwrap();
-        let words = || "x".to_owned();
-        let spec = ElementSpec {
-            name: "sensors".to_owned(),
-            kind: element.kind,
-            metadata: Metadata {
-                context: words(),
-                source: words(),
-                format: words(),
-                what: words(),
-                identified_by: words(),
-                ..Metadata::default()
-            },
-            schema: element.schema.clone(),
-            facets: Default::default(),
-            nodes: Vec::new(),
-        };
-        elements::insert(&mut tx, &NewElement { id: element.id, tenant, spec }, now).await.unwrap();
+        elements::insert(&mut tx, &element.described(tenant, "sensors"), now).await.unwrap();
         elements::publish(&mut tx, tenant, element.id, now).await.unwrap();
         element.schema_id = elements::schema(&mut tx, element.id).await.unwrap().id;
-        let data = vec![SelectionItem {
-            element: Some(element.id),
-            filter: filter.map(str::to_owned),
-            ..SelectionItem::default()
-        }];
-        let scopes = subscriptions::resolve_selection(&mut tx, tenant, &data, &OutputModel::default()).await.unwrap();
-        let new = NewChannel {
-            id: channel,
-            tenant,
-            profile: "stream".to_owned(),
-            size: PinnedSize { size: "S".to_owned(), profile_revision: 1, limits: PLENTY },
-            name: "mine".to_owned(),
-            spec: ChannelSpec::Out(OutSpec { data, history: History::All, ..OutSpec::default() }),
-        };
-        channels::insert(&mut tx, &new, now).await.unwrap();
-        subscriptions::replace_scopes(&mut tx, tenant, channel, scopes, now).await.unwrap();
+        order(&mut tx, tenant, element.id, channel, Wish { profile, limits, filter }, now).await;
         tx.commit().await.unwrap();
         let served = ServedChannels::default();
-        let rest_after = Duration::from_secs(60);
-        let bench = Self { db, lake, clock, tenant, channel, element, served, directory, rest_after };
-        let layout = headgate_lake::ElementLayout {
-            element: bench.element.id,
-            kind: bench.element.kind,
-            schema_id: bench.element.schema_id,
-            schema: bench.element.schema.clone(),
-        };
-        bench.lake.register(layout).await.unwrap();
+        let (rest_after, fault) = (Duration::from_secs(60), Arc::new(Mutex::new(Fault::None)));
+        let bench = Self { db, lake, clock, tenant, channel, element, served, directory, rest_after, fault };
+        bench.lake.register(bench.element.layout()).await.unwrap();
         bench.append(1..=10).await;
         bench
     }
@@ -140,7 +113,7 @@ impl Bench {
         let cuts = watch::Sender::new(0);
         let surroundings = Surroundings {
             context: Context {
-                ledger: Ledger::new(self.db.data.clone()),
+                ledger: Ledger::new(self.db.data.clone()).behind(Arc::clone(&self.fault)),
                 data: self.db.data.clone(),
                 lake: self.lake.clone(),
                 router: Router::new(self.lake.clone()),
@@ -168,14 +141,18 @@ impl Bench {
     }
 
     async fn provision(&self) {
+        self.provision_channel(self.channel).await;
+    }
+
+    async fn provision_channel(&self, channel: ChannelId) {
         let mut tx = self.db.control.tenant(self.tenant).await.unwrap();
-        let directory = self.directory.path().join("channel");
+        let directory = self.directory.path().join(channel.to_string());
         std::fs::create_dir_all(&directory).unwrap();
         let binding = Binding::plain(url::Url::from_directory_path(&directory).unwrap());
         let now = self.clock.now();
-        channels::set_binding(&mut tx, self.tenant, self.channel, Some(&binding), now).await.unwrap();
+        channels::set_binding(&mut tx, self.tenant, channel, Some(&binding), now).await.unwrap();
         let lanes = Lanes { live: true, backfill: true };
-        channels::set_lanes(&mut tx, self.tenant, self.channel, lanes, now).await.unwrap();
+        channels::set_lanes(&mut tx, self.tenant, channel, lanes, now).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -201,6 +178,17 @@ impl Bench {
         panic!("{wanted} never got {status}: {:?}", self.condition(wanted).await);
     }
 
+    /// The books of the channel's flows.
+    async fn books(&self) -> Vec<store::FlowRow> {
+        let mut tx = self.db.data.read_platform().await.unwrap();
+        store::of_channel(&mut tx, self.channel).await.unwrap()
+    }
+
+    /// Records whose usage is cut.
+    async fn billed(&self) -> u64 {
+        self.books().await.iter().map(|row| row.cut().records).sum()
+    }
+
     /// What a client reads.
     async fn read(&self) -> Vec<u64> {
         let router = self.served.reach(self.channel).await.unwrap().router;
@@ -209,6 +197,36 @@ impl Bench {
         let lines = std::str::from_utf8(&body).unwrap().lines();
         lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["data"]["id"].as_u64().unwrap()).collect()
     }
+}
+
+/// What is ordered of an element.
+struct Wish<'a> {
+    profile: &'a str,
+    limits: Limits,
+    filter: Option<&'a str>,
+}
+
+async fn order(
+    tx: &mut Tx,
+    tenant: TenantId,
+    element: ElementId,
+    channel: ChannelId,
+    wish: Wish<'_>,
+    now: DateTime<Utc>,
+) {
+    let filter = wish.filter.map(str::to_owned);
+    let data = vec![SelectionItem { element: Some(element), filter, ..SelectionItem::default() }];
+    let scopes = subscriptions::resolve_selection(tx, tenant, &data, &OutputModel::default()).await.unwrap();
+    let new = NewChannel {
+        id: channel,
+        tenant,
+        profile: wish.profile.to_owned(),
+        size: PinnedSize { size: "S".to_owned(), profile_revision: 1, limits: wish.limits },
+        name: channel.to_string(),
+        spec: ChannelSpec::Out(OutSpec { data, history: History::All, ..OutSpec::default() }),
+    };
+    channels::insert(tx, &new, now).await.unwrap();
+    subscriptions::replace_scopes(tx, tenant, channel, scopes, now).await.unwrap();
 }
 
 async fn settled(runtime: &Runtime) {
@@ -262,12 +280,44 @@ async fn a_channel_is_served_filled_paused_resumed_and_drained_as_the_catalog_sa
         bench.go(ChannelState::Active, ChannelState::Deleting).await;
         bench.until(ConditionType::Drained, ConditionStatus::True).await;
         assert!(bench.served.get(bench.channel).is_none());
-        let mut tx = bench.db.data.read_platform().await.unwrap();
-        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 13, "the last usage is cut");
-        drop(tx);
+        assert_eq!(bench.billed().await, 13, "the last usage is cut");
         shutdown.cancel();
         task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_last_usage_of_a_channel_is_cut_although_the_answer_to_its_books_was_lost() {
+    for open_before in [false, true] {
+        for db in databases().await.unwrap() {
+            let bench = Bench::new(db).await;
+            bench.provision().await;
+            let (runtime, shutdown, task) = bench.runtime();
+            bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
+            bench.go(ChannelState::Provisioning, ChannelState::Active).await;
+            bench.append([11]).await;
+            settled(&runtime).await;
+            if !open_before {
+                runtime.cut_usage().await;
+            }
+            *bench.fault.lock() = Fault::AnswerLost;
+            bench.append([12, 13]).await;
+            for attempt in 0.. {
+                let rows = bench.books().await;
+                if rows.iter().any(|row| row.key.lane == Lane::Live && row.booked == 13) {
+                    break;
+                }
+                assert!(attempt < 10_000, "{rows:?}");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            bench.go(ChannelState::Active, ChannelState::Deleting).await;
+            runtime.passed().await;
+            *bench.fault.lock() = Fault::None;
+            bench.until(ConditionType::Drained, ConditionStatus::True).await;
+            assert_eq!(bench.billed().await, 13, "{}, usage open before: {open_before}", bench.db.name);
+            shutdown.cancel();
+            task.await.unwrap();
+        }
     }
 }
 
@@ -307,10 +357,7 @@ async fn a_restart_goes_on_where_the_channel_was() {
         settled(&runtime).await;
         assert_eq!(bench.read().await, (1..=15).collect::<Vec<_>>(), "{}", bench.db.name);
         runtime.cut_usage().await;
-        let mut tx = bench.db.data.read_platform().await.unwrap();
-        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 15);
-        drop(tx);
+        assert_eq!(bench.billed().await, 15);
         shutdown.cancel();
         task.await.unwrap();
     }
@@ -388,148 +435,5 @@ async fn a_channel_whose_filter_no_longer_fits_says_so_and_raises_one_event() {
         let events = headgate_events::list(&mut tx, bench.tenant, 0, 10, &wanted).await.unwrap();
         assert_eq!(events.len(), 1, "{}", bench.db.name);
         assert_eq!(events[0].data["channel"], bench.channel.to_string());
-    }
-}
-
-/// Waits until the channel rests.
-async fn rests(runtime: &Runtime) {
-    for _ in 0..10_000 {
-        // What was delivered meanwhile has to be cut first.
-        runtime.cut_usage().await;
-        if runtime.resting() == 1 {
-            return;
-        }
-        runtime.passed().await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    panic!("the channel does not come to rest");
-}
-
-#[tokio::test]
-async fn a_channel_that_nothing_happens_to_rests_until_somebody_wants_it() {
-    for db in databases().await.unwrap() {
-        let mut bench = Bench::over(db, Some("id < 100")).await;
-        bench.rest_after = Duration::from_millis(50);
-        bench.provision().await;
-        let (runtime, shutdown, task) = bench.runtime();
-        let rests = async || rests(&runtime).await;
-        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
-        rests().await;
-        assert!(bench.served.get(bench.channel).is_none(), "it is closed");
-        assert_eq!(bench.served.tenant(bench.channel), Some(bench.tenant), "and can be read");
-        let statistics = runtime.statistics(bench.channel).await.unwrap().unwrap();
-        assert_eq!(statistics.flows.iter().map(|flow| flow.records).sum::<u64>(), 10);
-        assert!(statistics.stored_bytes > 0);
-
-        // What does not concern it leaves it at rest.
-        bench.append(100..200).await;
-        settled(&runtime).await;
-        let statistics = runtime.statistics(bench.channel).await.unwrap().unwrap();
-        assert!(statistics.flows.iter().all(|flow| flow.lag_records == 0), "{statistics:?}");
-        assert_eq!(runtime.resting(), 1);
-
-        // A record, a reader, its owner.
-        bench.append([11]).await;
-        settled(&runtime).await;
-        assert_eq!(bench.read().await, (1..=11).collect::<Vec<_>>(), "{}", bench.db.name);
-        rests().await;
-        assert_eq!(bench.read().await.len(), 11);
-        rests().await;
-        bench.go(ChannelState::Provisioning, ChannelState::Active).await;
-        bench.go(ChannelState::Active, ChannelState::Paused).await;
-        let paused = bench.until(ConditionType::Syncing, ConditionStatus::False).await;
-        assert_eq!(paused.reason, "Paused");
-        bench.append([12]).await;
-        settled(&runtime).await;
-        assert_eq!(runtime.resting(), 0, "what is stopped does not rest");
-        bench.go(ChannelState::Paused, ChannelState::Active).await;
-        bench.until(ConditionType::Syncing, ConditionStatus::True).await;
-        rests().await;
-        assert_eq!(bench.read().await.len(), 12);
-
-        // A reader that follows keeps it open.
-        rests().await;
-        let following = bench.served.reach(bench.channel).await.unwrap();
-        let read = following.read();
-        runtime.cut_usage().await;
-        bench.append([13]).await;
-        settled(&runtime).await;
-        runtime.cut_usage().await;
-        for _ in 0..20 {
-            runtime.passed().await;
-        }
-        assert_eq!(runtime.resting(), 0, "somebody reads");
-        drop(read);
-        rests().await;
-
-        bench.go(ChannelState::Active, ChannelState::Deleting).await;
-        bench.until(ConditionType::Drained, ConditionStatus::True).await;
-        assert!(bench.served.tenant(bench.channel).is_none());
-        let mut tx = bench.db.data.read_platform().await.unwrap();
-        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 13, "each record was billed once");
-        drop(tx);
-        shutdown.cancel();
-        task.await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn records_that_come_while_a_channel_goes_to_rest_are_delivered() {
-    for db in databases().await.unwrap() {
-        let mut bench = Bench::new(db).await;
-        bench.rest_after = Duration::ZERO;
-        bench.provision().await;
-        let (runtime, shutdown, task) = bench.runtime();
-        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
-        for id in 11..=60 {
-            runtime.cut_usage().await;
-            match id % 4 {
-                0 => {}
-                1 => rests(&runtime).await,
-                // Somewhere on its way there.
-                _ => {
-                    for _ in 0..id {
-                        tokio::task::yield_now().await;
-                    }
-                    runtime.passed().await;
-                }
-            }
-            bench.append([id]).await;
-        }
-        settled(&runtime).await;
-        assert_eq!(bench.read().await, (1..=60).collect::<Vec<_>>(), "{}", bench.db.name);
-        runtime.cut_usage().await;
-        let mut tx = bench.db.data.read_platform().await.unwrap();
-        let rows = store::of_channel(&mut tx, bench.channel).await.unwrap();
-        assert_eq!(rows.iter().map(|row| row.cut().records).sum::<u64>(), 60);
-        drop(tx);
-        shutdown.cancel();
-        task.await.unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_channel_that_is_changed_while_it_goes_to_rest_can_be_read_afterwards() {
-    for db in databases().await.unwrap() {
-        let mut bench = Bench::new(db).await;
-        bench.rest_after = Duration::ZERO;
-        bench.provision().await;
-        let (runtime, shutdown, task) = bench.runtime();
-        bench.until(ConditionType::InitialLoadComplete, ConditionStatus::True).await;
-        for round in 0..60 {
-            // Open, and about to rest.
-            assert_eq!(bench.read().await.len(), 10, "{}, round {round}", bench.db.name);
-            runtime.cut_usage().await;
-            for backfill in [false, true] {
-                let mut tx = bench.db.control.tenant(bench.tenant).await.unwrap();
-                let lanes = Lanes { live: true, backfill };
-                channels::set_lanes(&mut tx, bench.tenant, bench.channel, lanes, bench.clock.now()).await.unwrap();
-                tx.commit().await.unwrap();
-                runtime.passed().await;
-            }
-        }
-        shutdown.cancel();
-        task.await.unwrap();
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aes::Aes128;
 use aes::cipher::{BlockEncrypt, KeyInit};
+use aes::{Aes128, Block};
 use headgate_types::ElementId;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -96,13 +96,21 @@ impl RecordIds {
         Self(Aes128::new(&short.into()))
     }
 
-    /// The id of the record at `offset`.
-    pub(super) fn id(&self, offset: u64) -> RecordId {
-        let mut block = [0; 16];
-        block[8..].copy_from_slice(&offset.to_be_bytes());
-        let mut block = block.into();
-        self.0.encrypt_block(&mut block);
-        RecordId(block.into())
+    /// The ids of the records at `offsets`. Blocks go through the cipher eight at a time, which takes
+    /// hardly longer than one.
+    pub(super) fn all(&self, offsets: &[u64]) -> Vec<RecordId> {
+        let mut ids = Vec::with_capacity(offsets.len());
+        let mut blocks = [Block::default(); 8];
+        for offsets in offsets.chunks(blocks.len()) {
+            let blocks = &mut blocks[..offsets.len()];
+            for (block, offset) in blocks.iter_mut().zip(offsets) {
+                block[..8].fill(0);
+                block[8..].copy_from_slice(&offset.to_be_bytes());
+            }
+            self.0.encrypt_blocks(blocks);
+            ids.extend(blocks.iter().map(|block| RecordId((*block).into())));
+        }
+        ids
     }
 }
 
@@ -119,13 +127,16 @@ mod tests {
     #[test]
     fn record_ids_repeat_within_a_scope_and_differ_between_scopes() {
         let element = ElementId::new();
-        let ids = |predicate: &str| RecordIds::new(&[7; 32], element, predicate);
-        assert_eq!(ids("a > 1").id(5), ids("a > 1").id(5));
-        assert_ne!(ids("a > 1").id(5), ids("a > 1").id(6));
-        assert_ne!(ids("a > 1").id(5), ids("a > 2").id(5));
-        let text = ids("").id(1).to_string();
+        let ids = |predicate: &str, offsets: &[u64]| RecordIds::new(&[7; 32], element, predicate).all(offsets);
+        assert_eq!(ids("a > 1", &[5]), ids("a > 1", &[5]));
+        assert_ne!(ids("a > 1", &[5]), ids("a > 1", &[6]));
+        assert_ne!(ids("a > 1", &[5]), ids("a > 2", &[5]));
+        let offsets: Vec<u64> = (1..=19).collect();
+        let each: Vec<RecordId> = offsets.iter().flat_map(|offset| ids("a > 1", &[*offset])).collect();
+        assert_eq!(ids("a > 1", &offsets), each, "however many at a time");
+        let text = ids("", &[1])[0].to_string();
         assert_eq!(text.len(), 32);
-        assert_eq!(text.parse(), Ok(ids("").id(1)));
+        assert_eq!(text.parse(), Ok(ids("", &[1])[0]));
     }
 
     #[test]

@@ -58,23 +58,56 @@ impl Images {
         Ok(Self { after, changes, offsets })
     }
 
-    /// Only these rows, ascending, with the values of `columns` only: what other columns hold is
-    /// undefined.
-    pub fn among(&self, rows: &[u32], columns: &[usize]) -> Result<Self, ShapeError> {
+    /// The images of only these rows, ascending, with the values of `columns` only: what other columns
+    /// hold is undefined.
+    pub fn among(&self, rows: &UInt32Array, columns: &[usize]) -> Result<(RecordBatch, Option<Changes>), ShapeError> {
         if rows.len() == self.after.num_rows() {
-            return Ok(self.clone());
+            return Ok((self.after.clone(), self.changes.clone()));
         }
-        let rows = UInt32Array::from(rows.to_vec());
         let changes = match &self.changes {
             Some(changes) => Some(Changes {
-                before: changes.before.as_ref().map(|before| chosen(before, &rows, columns)).transpose()?,
-                had: take(&changes.had, &rows, None)?.as_boolean().clone(),
-                deleted: take(&changes.deleted, &rows, None)?.as_boolean().clone(),
+                before: changes.before.as_ref().map(|before| chosen(before, rows, columns)).transpose()?,
+                had: take(&changes.had, rows, None)?.as_boolean().clone(),
+                deleted: take(&changes.deleted, rows, None)?.as_boolean().clone(),
             }),
             None => None,
         };
-        let offsets = take(&self.offsets, &rows, None)?.as_primitive::<Int64Type>().clone();
-        Ok(Self { after: chosen(&self.after, &rows, columns)?, changes, offsets })
+        Ok((chosen(&self.after, rows, columns)?, changes))
+    }
+}
+
+/// Some rows of a batch. A column is taken when it is asked for.
+pub(super) struct Picked<'a> {
+    batch: &'a RecordBatch,
+    /// `None`: all rows.
+    rows: Option<UInt32Array>,
+    /// The rows of what expressions read.
+    read: Option<RecordBatch>,
+}
+
+impl<'a> Picked<'a> {
+    /// These rows, ascending. Expressions read the columns `read`, if there are any expressions.
+    pub fn new(batch: &'a RecordBatch, rows: Vec<u32>, read: Option<&[usize]>) -> Result<Self, ShapeError> {
+        if rows.len() == batch.num_rows() {
+            return Ok(Self { batch, rows: None, read: None });
+        }
+        let rows = UInt32Array::from(rows);
+        let read = read.map(|columns| chosen(batch, &rows, columns)).transpose()?;
+        Ok(Self { batch, rows: Some(rows), read })
+    }
+
+    /// A column.
+    pub fn column(&self, index: usize) -> Result<ArrayRef, ShapeError> {
+        let column = self.batch.column(index);
+        Ok(match &self.rows {
+            Some(rows) => take(column, rows, None)?,
+            None => Arc::clone(column),
+        })
+    }
+
+    /// The rows with all that expressions read; what they do not read is undefined.
+    pub fn read(&self) -> &RecordBatch {
+        self.read.as_ref().unwrap_or(self.batch)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
@@ -21,6 +21,7 @@ use headgate_types::schema::{DataType, Field, Schema, name_error};
 use super::ShapeError;
 use super::evaluate::Compiled;
 use super::expression::{self, Checked};
+use super::images::Picked;
 use super::plan::at;
 use super::types::{date_text, declared_type, parse_date, parse_timestamp, plain_floats, plain_values, timestamp_text};
 use crate::units::{self, Linear};
@@ -240,12 +241,18 @@ impl OutputColumn {
         })
     }
 
-    /// The field's values for the rows of `declared`.
-    pub(super) fn evaluate(&self, declared: &RecordBatch) -> Result<ArrayRef, ShapeError> {
+    /// Whether an expression gives its values.
+    pub(super) const fn is_computed(&self) -> bool {
+        matches!(self.value, Value::Expression(_))
+    }
+
+    /// The field's values.
+    pub(super) fn evaluate(&self, rows: &Picked<'_>) -> Result<ArrayRef, ShapeError> {
         let array = match &self.value {
-            Value::Column(index) => Arc::clone(declared.column(*index)),
+            Value::Column(index) => rows.column(*index)?,
             Value::Expression(compiled) => {
-                let array = compiled.evaluate(declared).map_err(|error| ShapeError::Batch(error.strip_backtrace()))?;
+                let array =
+                    compiled.evaluate(rows.read()).map_err(|error| ShapeError::Batch(error.strip_backtrace()))?;
                 let target = arrow_type(self.natural);
                 // Times of other zones and precisions, decimals and small integers take the one form
                 // their type has; what has none in it becomes null.

@@ -49,6 +49,8 @@ pub struct Plan {
     pub(super) sources: Vec<usize>,
     /// Declared columns that are read at all.
     pub(super) used: Vec<usize>,
+    /// Declared columns that expressions of outputs read; `None` without such expressions.
+    pub(super) computed: Option<Vec<usize>>,
     /// Declared key columns.
     pub(super) keys: Vec<usize>,
     pub(super) record_ids: RecordIds,
@@ -118,6 +120,11 @@ impl Plan {
             input.schema.fields.iter().enumerate().filter(|(_, field)| field.key).map(|(at, _)| at).collect();
         let mut sources: BTreeSet<usize> = keys.iter().copied().collect();
         sources.extend(outputs.iter().flat_map(|output| output.reads.iter().copied()));
+        let computed: Vec<_> = outputs.iter().filter(|output| output.is_computed()).collect();
+        let computed = (!computed.is_empty()).then(|| {
+            let read: BTreeSet<usize> = computed.iter().flat_map(|output| output.reads.iter().copied()).collect();
+            read.into_iter().collect()
+        });
         let mut used = sources.clone();
         for column in predicates.iter().flat_map(Checked::columns) {
             used.extend(declared.index_of(&column).ok());
@@ -153,6 +160,7 @@ impl Plan {
             outputs,
             sources: sources.into_iter().collect(),
             used: used.into_iter().collect(),
+            computed,
             keys,
             record_ids: RecordIds::new(input.record_id_key, input.element, &predicate_text),
             output_schema,

@@ -9,11 +9,12 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType as ArrowType, Fields};
 use chrono::DateTime;
-use headgate_lake::{LakeBatch, arrow_schema, declared_fields, is_keyed};
+use headgate_catalog::{ElementSpec, Metadata, NewElement};
+use headgate_lake::{ElementLayout, LakeBatch, arrow_schema, declared_fields, is_keyed};
 use headgate_types::model::OutputModel;
 use headgate_types::schema::{DataType, ElementKind, Field, Schema};
 use headgate_types::selection::{Policy, Scope};
-use headgate_types::{ElementId, FieldError, SchemaId};
+use headgate_types::{ElementId, FieldError, SchemaId, TenantId};
 use serde_json::Value;
 
 use super::{Plan, PlanInput};
@@ -47,6 +48,33 @@ pub(crate) fn sensors(kind: ElementKind) -> Element {
 }
 
 impl Element {
+    /// The element as its owner describes it to the catalog.
+    pub(crate) fn described(&self, tenant: TenantId, name: &str) -> NewElement {
+        let words = || "x".to_owned();
+        let metadata = Metadata {
+            context: words(),
+            source: words(),
+            format: words(),
+            what: words(),
+            identified_by: words(),
+            ..Metadata::default()
+        };
+        let spec = ElementSpec {
+            name: name.to_owned(),
+            kind: self.kind,
+            metadata,
+            schema: self.schema.clone(),
+            facets: Default::default(),
+            nodes: Vec::new(),
+        };
+        NewElement { id: self.id, tenant, spec }
+    }
+
+    /// The element as the lake has to know it.
+    pub(crate) fn layout(&self) -> ElementLayout {
+        ElementLayout { element: self.id, kind: self.kind, schema_id: self.schema_id, schema: self.schema.clone() }
+    }
+
     pub(crate) fn scope(&self) -> Scope {
         Scope {
             element: self.id,

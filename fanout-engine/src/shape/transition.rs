@@ -11,12 +11,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
 };
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, concat, take, take_record_batch};
+use arrow::compute::{and, concat, take};
 use arrow::datatypes::{DataType as ArrowType, Date32Type, Int64Type, TimestampMicrosecondType};
 use headgate_lake::{LakeBatch, arrow_type};
 
 use super::identity::RecordId;
-use super::images::{self, Changes, Floats, Images};
+use super::images::{self, Changes, Floats, Images, Picked};
 use super::plan::Plan;
 use super::routing::Candidates;
 use super::{Encoded, ShapeError};
@@ -95,35 +95,37 @@ impl Plan {
     /// # Errors
     /// As [`Plan::shape`].
     pub fn shape_routed(&self, found: &Candidates) -> Result<Shaped, ShapeError> {
-        match found.rows() {
-            Some(rows) => self.shape_images(&found.images().among(rows, &self.used)?, found.decided()),
-            None => self.shape_images(found.images(), found.decided()),
-        }
+        let images = found.images();
+        let decided = match found.rows() {
+            rows if found.decided() => Decided::inserts(rows.map_or_else(|| every(&images.after), <[u32]>::to_vec)),
+            None => self.decide(&images.after, images.changes.as_ref())?,
+            Some(rows) => {
+                let (after, changes) = images.among(&rows.to_vec().into(), &self.used)?;
+                let mut decided = self.decide(&after, changes.as_ref())?;
+                decided.rows.iter_mut().for_each(|row| *row = rows[*row as usize]);
+                decided
+            }
+        };
+        self.shaped(images, decided)
     }
 
     pub(super) fn shape_batch(&self, batch: &RecordBatch, snapshot: bool) -> Result<Shaped, ShapeError> {
         let changes = self.is_keyed() && !snapshot;
-        self.shape_images(&Images::of(batch, &self.declared, Floats::Of(&self.used), changes)?, false)
+        let images = Images::of(batch, &self.declared, Floats::Of(&self.used), changes)?;
+        let decided = self.decide(&images.after, images.changes.as_ref())?;
+        self.shaped(&images, decided)
     }
 
-    /// `decided`: every row is known to match, which only inserts can be.
-    fn shape_images(&self, images: &Images, decided: bool) -> Result<Shaped, ShapeError> {
-        let after = &images.after;
-        let decided = match &images.changes {
-            None if decided => Decided::inserts(None, after.num_rows()),
-            None => Decided::inserts(self.matches(after)?, after.num_rows()),
-            Some(changes) => self.decide(changes, after)?,
-        };
+    /// The rows that `decided` names, as the receiver sees them.
+    fn shaped(&self, images: &Images, decided: Decided) -> Result<Shaped, ShapeError> {
         let offsets: Vec<u64> = decided.rows.iter().map(|row| images.offsets.value(*row as usize) as u64).collect();
-        let key_hashes = self.key_hashes(after, &decided.rows);
-        let batch =
-            self.outputs(after, images.changes.as_ref().and_then(|changes| changes.before.as_ref()), &decided)?;
+        let before = images.changes.as_ref().and_then(|changes| changes.before.as_ref());
         Ok(Shaped {
-            ids: offsets.iter().map(|offset| self.record_ids.id(*offset)).collect(),
-            transitions: decided.transitions,
+            ids: self.record_ids.all(&offsets),
             offsets,
-            key_hashes,
-            batch,
+            key_hashes: self.key_hashes(&images.after, &decided.rows),
+            batch: self.outputs(&images.after, before, &decided)?,
+            transitions: decided.transitions,
         })
     }
 
@@ -132,8 +134,13 @@ impl Plan {
         images::plain(batch, &self.declared, Floats::Of(&self.used))
     }
 
-    fn decide(&self, changes: &Changes, after: &RecordBatch) -> Result<Decided, ShapeError> {
+    /// Which rows are in scope, and what happened to them.
+    fn decide(&self, after: &RecordBatch, changes: Option<&Changes>) -> Result<Decided, ShapeError> {
         let after_matches = self.matches(after)?;
+        let Some(changes) = changes else {
+            let matching = |matches: BooleanArray| matches.values().set_indices().map(|row| row as u32).collect();
+            return Ok(Decided::inserts(after_matches.map_or_else(|| every(after), matching)));
+        };
         let before = changes.before.as_ref();
         let before_matches = before.map(|before| self.matches(before)).transpose()?.flatten();
         let unchanged = before.map(|before| self.unchanged(before, after)).transpose()?.flatten();
@@ -180,13 +187,15 @@ impl Plan {
         for (row, transition) in decided.rows.iter().zip(&decided.transitions) {
             if *transition == Transition::Delete { deletes.push(*row) } else { upserts.push(*row) }
         }
-        let kept = chosen(after, &upserts)?;
+        let inserted = upserts.len();
+        let kept = Picked::new(after, upserts, self.computed.as_deref())?;
         let mut columns: Vec<ArrayRef> =
             self.outputs.iter().map(|output| output.evaluate(&kept)).collect::<Result<_, _>>()?;
         if let (Some(before), false) = (before, deletes.is_empty()) {
-            let gone = chosen(before, &deletes)?;
+            let deleted = deletes.len();
+            let gone = Picked::new(before, deletes, self.computed.as_deref())?;
             // Row order again: upserts and deletes are two runs, and each row knows its place.
-            let (mut next_kept, mut next_gone) = (0_u32, upserts.len() as u32);
+            let (mut next_kept, mut next_gone) = (0_u32, inserted as u32);
             let places = decided.transitions.iter().map(|transition| {
                 let next = if *transition == Transition::Delete { &mut next_gone } else { &mut next_kept };
                 *next += 1;
@@ -197,7 +206,7 @@ impl Plan {
                 let tail = if output.is_key {
                     output.evaluate(&gone)?
                 } else {
-                    new_null_array(&arrow_type(output.field.data_type), deletes.len())
+                    new_null_array(&arrow_type(output.field.data_type), deleted)
                 };
                 *column = take(&concat(&[column.as_ref(), tail.as_ref()])?, &places, None)?;
             }
@@ -227,20 +236,13 @@ struct Decided {
 }
 
 impl Decided {
-    fn inserts(matches: Option<BooleanArray>, rows: usize) -> Self {
-        let rows: Vec<u32> = match matches {
-            Some(matches) => matches.values().set_indices().map(|row| row as u32).collect(),
-            None => (0..rows as u32).collect(),
-        };
+    fn inserts(rows: Vec<u32>) -> Self {
         Self { transitions: vec![Transition::Insert; rows.len()], rows }
     }
 }
 
-fn chosen(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, ShapeError> {
-    if rows.len() == batch.num_rows() {
-        return Ok(batch.clone());
-    }
-    Ok(take_record_batch(batch, &UInt32Array::from(rows.to_vec()))?)
+fn every(batch: &RecordBatch) -> Vec<u32> {
+    (0..batch.num_rows() as u32).collect()
 }
 
 /// FNV-1a with a final mix: stable for ever, since lanes keep cursors by it (rule 28).

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
+use headgate_aws::{Failure, Kind, SdkConfig};
 
 use super::{OpenChannel, SinkError};
-use crate::cloud::{Failure, Place};
+use crate::cloud::{Place, is_throttle};
 
 /// How long to leave the cloud alone when it asks to slow down.
 pub const SLOW_DOWN: Duration = Duration::from_secs(1);
@@ -39,19 +39,20 @@ pub trait About {
 
 impl About for Failure {
     fn about(self, what: &str) -> SinkError {
-        if !self.reached {
+        let kind = self.kind();
+        if kind == Kind::Unanswered {
             tracing::warn!(error = self.message, "failed to reach {what}");
             return SinkError::retry(format!("{what} cannot be reached"));
         }
-        if self.is_throttle() {
+        if is_throttle(&self) {
             return SinkError::Retry { after: Some(SLOW_DOWN), reason: format!("{what} takes no more just now") };
         }
         let code = self.code.as_str();
-        if self.is_refusal() {
+        if kind == Kind::Refused {
             tracing::warn!(code, error = self.message, "the cloud refuses the platform: {what}");
             return SinkError::retry(format!("{what} lets the platform not in ({code}): its policy must allow it"));
         }
-        if self.is_missing() {
+        if kind == Kind::Missing {
             return SinkError::retry(format!("{what} is not there ({code}): it was removed, or is not made yet"));
         }
         tracing::warn!(code, error = self.message, "a call to the cloud failed: {what}");

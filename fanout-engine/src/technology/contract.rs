@@ -65,8 +65,8 @@ pub struct OpenChannel {
     pub binding: Binding,
     /// What it carries, one entry per element in scope.
     pub elements: Vec<OutputElement>,
-    /// What its size allows. Rates are enforced by the delivery loop; connections, retention,
-    /// memory and payload bytes by the technology.
+    /// What its size allows. Rates are enforced by the delivery loop, connections by the data
+    /// listener; retention, memory and payload bytes by the technology.
     pub limits: Limits,
     /// The address under which the data listener mounts the router, without a trailing slash,
     /// for example `http://127.0.0.1:7081/v1/out/ch_…`.
@@ -190,6 +190,17 @@ pub enum Flush {
 pub struct Committed {
     /// The last offset it holds; 0: nothing.
     pub offset: u64,
+    /// Whether the target itself let go of what it held, because that was shaped by other terms: it gets all of it
+    /// again, and nothing was lost.
+    pub begun_anew: bool,
+}
+
+impl Committed {
+    /// Holds everything through `offset`.
+    #[must_use]
+    pub const fn through(offset: u64) -> Self {
+        Self { offset, begun_anew: false }
+    }
 }
 
 /// How far a sink is at rest.

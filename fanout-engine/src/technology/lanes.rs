@@ -10,12 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use headgate_aws::Failure;
 use headgate_types::ElementId;
 use headgate_types::channel::Lane;
 use parking_lot::Mutex;
 
 use super::{Committed, Delivery, FlowKey, Flush, Sink, SinkError, Written};
-use crate::cloud::Failure;
 use crate::shape::RecordId;
 use crate::technology::cloud::About;
 

@@ -26,7 +26,7 @@ pub use contract::{
     Technology, Written,
 };
 pub use problem::problem;
-pub use served::{Read, Served, ServedChannels};
+pub use served::{Read, Reads, Served, ServedChannels};
 
 use headgate_types::technology::TechnologyDescriptor;
 

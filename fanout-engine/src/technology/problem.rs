@@ -43,10 +43,3 @@ impl IntoResponse for Refused {
         problem(&self.0)
     }
 }
-
-/// All connections that the channel's size allows are taken.
-#[must_use]
-pub fn too_many_connections() -> Problem {
-    let detail = "the channel's size allows no further connection; close one or order a larger size";
-    Problem::new(ErrorKind::TooManyRequests, "too_many_connections", detail).with_retry_after(1)
-}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,21 +23,35 @@ pub struct Served {
     pub tenant: TenantId,
     /// Paths relative to `/v1/out/{channel}`.
     pub router: Router,
+    /// Reads that its size allows at once.
+    connections: u32,
     reads: Arc<Reads>,
 }
 
+/// The reads of one channel, however often it is opened anew meanwhile.
 #[derive(Debug)]
-struct Reads {
-    under_way: AtomicUsize,
+pub struct Reads {
+    under_way: AtomicU32,
     /// When the last one began or ended.
     last: Mutex<Instant>,
 }
 
-/// A read under way; it ends with this.
-#[derive(Debug)]
-pub struct Read(Arc<Reads>);
+impl Default for Reads {
+    fn default() -> Self {
+        Self { under_way: AtomicU32::new(0), last: Mutex::new(Instant::now()) }
+    }
+}
 
-impl Drop for Read {
+/// A read under way; it ends with the last clone of this.
+#[derive(Debug, Clone)]
+pub struct Read {
+    _begun: Arc<Begun>,
+}
+
+#[derive(Debug)]
+struct Begun(Arc<Reads>);
+
+impl Drop for Begun {
     fn drop(&mut self) {
         *self.0.last.lock() = Instant::now();
         self.0.under_way.fetch_sub(1, Ordering::SeqCst);
@@ -45,19 +59,19 @@ impl Drop for Read {
 }
 
 impl Served {
-    /// A channel that nobody has read yet.
+    /// A channel whose size allows so many reads at once; at least one.
     #[must_use]
-    pub fn new(tenant: TenantId, router: Router) -> Self {
-        let reads = Reads { under_way: AtomicUsize::new(0), last: Mutex::new(Instant::now()) };
-        Self { tenant, router, reads: Arc::new(reads) }
+    pub fn new(tenant: TenantId, router: Router, connections: u32, reads: Arc<Reads>) -> Self {
+        Self { tenant, router, connections: connections.max(1), reads }
     }
 
-    /// Begins a read.
+    /// Begins a read; `None` while as many are under way as the size allows.
     #[must_use]
-    pub fn read(&self) -> Read {
-        self.reads.under_way.fetch_add(1, Ordering::SeqCst);
+    pub fn read(&self) -> Option<Read> {
+        let one_more = |under_way| (under_way < self.connections).then_some(under_way + 1);
+        self.reads.under_way.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
         *self.reads.last.lock() = Instant::now();
-        Read(Arc::clone(&self.reads))
+        Some(Read { _begun: Arc::new(Begun(Arc::clone(&self.reads))) })
     }
 
     fn quiet(&self, since: Duration) -> bool {
@@ -150,6 +164,9 @@ impl ServedChannels {
         }
         let tenant = served.tenant;
         channels.open.remove(&channel);
+        if channels.open.capacity() > 4 * channels.open.len() {
+            channels.open.shrink_to_fit();
+        }
         channels.resting.insert(channel, tenant);
         true
     }

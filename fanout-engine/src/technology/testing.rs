@@ -1,17 +1,14 @@
 //! Channels for tests of technologies: here, and in the account of AWS for tests (`tests/aws`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use base64::Engine as _;
 use headgate_access::outbound::{GuardedClient, OutboundPolicy};
+use headgate_aws::SdkConfig;
 use headgate_types::channel::{Binding, CloudBinding, CloudClient, Lane};
 use headgate_types::{ChannelId, FakeClock, TenantId};
 use indexmap::IndexMap;
@@ -104,14 +101,7 @@ impl World {
     /// None where there is no Python that has moto.
     pub(super) async fn start() -> Option<Self> {
         let account = Account::start().await?;
-        let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(5));
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .endpoint_url(&account.url)
-            .credentials_provider(Credentials::new(&account.key.0, &account.key.1, None, None, "test"))
-            .retry_config(retries)
-            .load()
-            .await;
+        let config = headgate_aws::testing::config(&account.url, &account.key.0, &account.key.1, None).await;
         Some(Self { account, config })
     }
 

@@ -11,12 +11,6 @@ pub fn of_range(channel: ChannelId, element: ElementId, range: OffsetRange, mete
     format!("{channel}:{}:{element}:{}-{}:{meter}", range.lane, range.after + 1, range.to)
 }
 
-/// Payloads of a feed, by their sequence in the landing zone: `{channel}:{feed}:{first}-{last}:{meter}`.
-#[must_use]
-pub fn of_payloads(channel: ChannelId, feed: &str, first: u64, last: u64, meter: Meter) -> String {
-    format!("{channel}:{feed}:{first}-{last}:{meter}")
-}
-
 /// A channel during one hour: `{channel}:{hour}:{meter}`, the hour as `2026-01-31T05Z`.
 #[must_use]
 pub fn of_hour(channel: ChannelId, hour: DateTime<Utc>, meter: Meter) -> String {

@@ -16,7 +16,7 @@ from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 from moto.sts.models import sts_backends
 
-from . import actions
+from . import actions, boundaries
 from .policies import Caller, NotUnderstood, Request, allowed, allowing
 from .signature import Signed
 
@@ -77,7 +77,7 @@ def _decide(request, who, context, note):
                 _check_assumption(caller, identity, boundary, arn, body, context)
                 note(caller.arns[0], action, allowing(identity, Request(action, arn, context)))
             elif action != "sts:GetCallerIdentity":
-                further = actions.conditions(service, body)
+                further = actions.conditions(service, body, caller.account)
                 wish = Request(action, arn, {**context, **further})
                 owner, policies = _of_resource(arn, caller.account)
                 if not allowed(caller, identity, policies, wish, owner, boundary):
@@ -101,7 +101,7 @@ def _caller(signed_by, token, in_its_name=False):
         user = iam_backends[number][PARTITION].get_user(key.user_name)
         found = IAMUserAccessKey(number, PARTITION, signed_by, {})
         documents = [_document(one) for one in found.collect_policies()]
-        return Caller(number, (user.arn,)), key.secret_access_key, documents, ()
+        return Caller(number, (user.arn,)), key.secret_access_key, documents, boundaries.documents(number, user)
     for number in list(sts_backends):
         role = sts_backends[number][PARTITION].get_assumed_role_from_access_key(signed_by)
         if role is None:
@@ -110,11 +110,13 @@ def _caller(signed_by, token, in_its_name=False):
             break
         if role.expiration.replace(tzinfo=timezone.utc) < datetime.now(timezone.utc):
             raise Refused("ExpiredToken", "the session is over")
-        if not _role(role.role_arn):
+        own = _role(role.role_arn)
+        if not own:
             raise Refused("InvalidClientTokenId", "the role is gone")
         found = AssumedRoleAccessKey(number, PARTITION, signed_by, {"X-Amz-Security-Token": role.session_token})
         documents = [_document(one) for one in found.collect_policies()]
         limits = (json.loads(role.policy),) if role.policy else ()
+        limits += boundaries.documents(role.role_arn.split(":")[4], own)
         return Caller(number, (role.role_arn, role.arn)), role.secret_access_key, documents, limits
     raise Refused("InvalidClientTokenId", "there is no such key")
 

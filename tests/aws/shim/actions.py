@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 
 from moto.iam.models import iam_backends
 
+from . import boundaries
 from .policies import NotUnderstood
 
 BATCHES = {
@@ -63,12 +64,16 @@ def asked(service, region, account, method, path, query, headers, body):
     return wanted
 
 
-def conditions(service, body):
-    """What a request says of itself, for conditions."""
+def conditions(service, body, account):
+    """What a request says of itself, and of the user or role that it changes, for conditions."""
     if service != "iam":
         return {}
-    policy = dict(parse_qsl(body.decode())).get("PolicyArn")
-    return {"iam:policyarn": policy} if policy else {}
+    form = dict(parse_qsl(body.decode()))
+    said = {
+        "iam:policyarn": form.get("PolicyArn"),
+        "iam:permissionsboundary": form.get("PermissionsBoundary") or boundaries.of_named(account, form),
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def _sqs(action, arguments, place):

@@ -11,6 +11,7 @@ import threading
 
 from botocore.exceptions import ClientError
 
+from . import pools
 from .policies import Caller, Request, decide
 
 MISSING = {
@@ -270,19 +271,22 @@ class Stream:
 
 
 class ManagedPolicy:
-    takes = {"Description", "Path", "PolicyDocument"}
-    fixed = {"Description", "Path"}
+    takes = {"Description", "Path", "PolicyDocument", "Roles"}
+    fixed = {"Description", "Path", "Roles"}
 
     def __init__(self, clients):
         self.iam = clients("iam")
 
     def create(self, properties, _tags, made, name=None):
-        made(self.iam.create_policy(
+        arn = self.iam.create_policy(
             PolicyName=name,
             Path=properties["Path"],
             Description=properties["Description"],
             PolicyDocument=json.dumps(properties["PolicyDocument"]),
-        )["Policy"]["Arn"])
+        )["Policy"]["Arn"]
+        made(arn)
+        for role in properties.get("Roles", []):
+            self.iam.attach_role_policy(RoleName=role, PolicyArn=arn)
 
     def update(self, arn, _old, new, _tags):
         versions = self.iam.list_policy_versions(PolicyArn=arn)["Versions"]
@@ -296,7 +300,9 @@ class ManagedPolicy:
     def attributes(self, arn):
         return {"PolicyArn": arn}
 
-    def delete(self, arn, _properties):
+    def delete(self, arn, properties):
+        for role in properties.get("Roles", []):
+            missing_is_fine(self.iam.detach_role_policy, RoleName=role, PolicyArn=arn)
         # As IAM does: what is attached stays. moto deletes it under its users.
         try:
             held = self.iam.list_entities_for_policy(PolicyArn=arn)
@@ -309,8 +315,14 @@ class ManagedPolicy:
         missing_is_fine(self.iam.delete_policy, PolicyArn=arn)
 
 
+def bounded(properties):
+    return {key: properties[key] for key in ("PermissionsBoundary",) if key in properties}
+
+
 class Role:
-    takes = {"Description", "Path", "MaxSessionDuration", "AssumeRolePolicyDocument", "ManagedPolicyArns", "Tags"}
+    takes = {
+        "Description", "Path", "MaxSessionDuration", "AssumeRolePolicyDocument", "ManagedPolicyArns", "PermissionsBoundary", "Tags",
+    }
     fixed = {"Path", "Description", "MaxSessionDuration", "ManagedPolicyArns"}
 
     def __init__(self, clients):
@@ -324,15 +336,19 @@ class Role:
             MaxSessionDuration=int(properties["MaxSessionDuration"]),
             AssumeRolePolicyDocument=json.dumps(properties["AssumeRolePolicyDocument"]),
             Tags=tag_list(tags),
+            **bounded(properties),
         )
         made(name)
         for arn in properties["ManagedPolicyArns"]:
             self.iam.attach_role_policy(RoleName=name, PolicyArn=arn)
 
-    def update(self, name, _old, new, tags):
+    def update(self, name, old, new, tags):
         self.iam.update_assume_role_policy(
             RoleName=name, PolicyDocument=json.dumps(new["AssumeRolePolicyDocument"])
         )
+        if bounded(new) != bounded(old):
+            change = self.iam.put_role_permissions_boundary if bounded(new) else self.iam.delete_role_permissions_boundary
+            change(RoleName=name, **bounded(new))
         self.iam.tag_role(RoleName=name, Tags=tag_list(tags))
 
     def attributes(self, name):
@@ -345,19 +361,22 @@ class Role:
 
 
 class User:
-    takes = {"Path", "ManagedPolicyArns", "Tags"}
+    takes = {"Path", "ManagedPolicyArns", "PermissionsBoundary", "Tags"}
     fixed = {"Path", "ManagedPolicyArns"}
 
     def __init__(self, clients):
         self.iam = clients("iam")
 
     def create(self, properties, tags, made, name=None):
-        self.iam.create_user(UserName=name, Path=properties["Path"], Tags=tag_list(tags))
+        self.iam.create_user(UserName=name, Path=properties["Path"], Tags=tag_list(tags), **bounded(properties))
         made(name)
         for arn in properties["ManagedPolicyArns"]:
             self.iam.attach_user_policy(UserName=name, PolicyArn=arn)
 
-    def update(self, name, _old, _new, tags):
+    def update(self, name, old, new, tags):
+        if bounded(new) != bounded(old):
+            change = self.iam.put_user_permissions_boundary if bounded(new) else self.iam.delete_user_permissions_boundary
+            change(UserName=name, **bounded(new))
         self.iam.tag_user(UserName=name, Tags=tag_list(tags))
 
     def attributes(self, name):
@@ -388,6 +407,10 @@ TYPES = {
     "AWS::IAM::ManagedPolicy": ManagedPolicy,
     "AWS::IAM::Role": Role,
     "AWS::IAM::User": User,
+    "AWS::Cognito::UserPool": pools.UserPool,
+    "AWS::Cognito::UserPoolDomain": pools.Domain,
+    "AWS::Cognito::UserPoolClient": pools.AppClient,
+    "AWS::Cognito::UserPoolGroup": pools.Group,
 }
 # Types whose name CloudFormation makes up.
 NAMED_HERE = {"AWS::IAM::ManagedPolicy", "AWS::IAM::Role", "AWS::IAM::User"}

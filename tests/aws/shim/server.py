@@ -36,22 +36,19 @@ from urllib.parse import parse_qs
 import boto3
 from botocore.config import Config
 from moto.backends import get_backend
-from moto.cognitoidp.models import CognitoIdpBackend
-from moto.cognitoidp.responses import CognitoIdpResponse
 from moto.core.base_backend import BackendDict
-from moto.core.exceptions import JsonRESTError
 from moto.core.model_instances import reset_model_data
-from moto.core.responses import ActionResult
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.iam.access_control import PermissionResult
 from moto.kinesis.models import KinesisBackend, Stream
 from moto.kinesis.utils import decompose_shard_iterator
 from moto.s3 import notifications
 from moto.s3.models import FakeBucket
+from moto.sqs import models as queues
 from moto.sqs.models import SQSBackend
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from . import access, partial
+from . import access, boundaries, partial, pools
 from .cloudformation import Api
 from .faults import FaultError, Faults
 from .stacks import Account
@@ -59,6 +56,7 @@ from .stacks import Account
 INTERNAL = "x-shim-internal"
 # In whose name CloudFormation asks: the id of a key.
 IN_THE_NAME_OF = "x-shim-in-the-name-of"
+KINDS = ("user_pools", "app_clients", "buckets", "queues", "streams", "roles", "users", "policies", "keys", "secrets")
 KEYS = re.compile(r"/[\w-]+/\.well-known/jwks\.json")
 
 
@@ -243,7 +241,7 @@ class Application:
     def left(self):
         """Everything that exists in any account."""
         found = {"stacks": [stack.name for stack in self.account.live()], "broken": list(self.account.broken)}
-        kinds = {"app_clients": [], "buckets": [], "queues": [], "streams": [], "roles": [], "users": [], "policies": [], "keys": [], "secrets": []}
+        kinds = {kind: [] for kind in KINDS}
         s3 = get_backend("s3")
         for number in list(s3):
             kinds["buckets"] += s3[number]["aws"].buckets
@@ -254,17 +252,20 @@ class Application:
             for number in list(backends):
                 for region in list(backends[number]):
                     kinds[kind] += list(getattr(backends[number][region], held))
-        pools = get_backend("cognito-idp")
-        for number in list(pools):
-            for region in list(pools[number]):
-                held = pools[number][region].user_pools.values()
+        cognito = get_backend("cognito-idp")
+        for number in list(cognito):
+            for region in list(cognito[number]):
+                held = cognito[number][region].user_pools.values()
+                kinds["user_pools"] += [pool.name for pool in held]
                 kinds["app_clients"] += [one.extended_config["ClientName"] for pool in held for one in pool.clients.values()]
         iam = get_backend("iam")
         for number in list(iam):
             backend = iam[number]["aws"]
             kinds["roles"] += [role.name for role in backend.get_roles()]
             kinds["users"] += list(backend.users)
-            kinds["policies"] += [p.name for p in list(backend.managed_policies.values()) if f"::{number}:" in p.arn]
+            # Not the boundary that client.py makes: like the platform's role it is there before any channel.
+            held = [p for p in list(backend.managed_policies.values()) if f"::{number}:" in p.arn]
+            kinds["policies"] += [p.name for p in held if (p.path, p.name) != ("/headgate/", "boundary")]
             kinds["keys"] += [key.access_key_id for user in backend.users.values() for key in user.access_keys]
         return {**found, **{kind: sorted(map(str, names)) for kind, names in kinds.items()}}
 
@@ -362,14 +363,40 @@ def _correct_moto():
 
 
 def _correct_groups():
-    """Of a group of a FIFO queue one receiver has messages at a time, also when several wait for them."""
-    plain, one_at_a_time = SQSBackend.receive_message, threading.Lock()
+    """Of a group of a FIFO queue one receiver has messages at a time, in their order, also when several wait for them
+    or give some back meanwhile. Each call sees one state of the queues and one time."""
+    clock, one_at_a_time = queues.unix_time_millis, threading.RLock()
+    moment = threading.local()
+    queues.unix_time_millis = lambda: getattr(moment, "now", None) or clock()
+
+    def at_once(plain):
+        @functools.wraps(plain)
+        def call(*arguments, **named):
+            with one_at_a_time:
+                before, moment.now = getattr(moment, "now", None), clock()
+                try:
+                    return plain(*arguments, **named)
+                finally:
+                    moment.now = before
+
+        return call
+
+    for name in ("send_message", "delete_message_batch", "delete_message", "change_message_visibility_batch",
+                 "change_message_visibility", "purge_queue"):
+        setattr(SQSBackend, name, at_once(getattr(SQSBackend, name)))
+    plain = SQSBackend.receive_message
+
+    @at_once
+    def look(backend, queue_name, *arguments):
+        queue = backend.get_queue(queue_name)
+        # moto asks each message by itself whether its time is over, and frees its group with the first.
+        queue._pending_messages = {message for message in queue.pending_messages if not message.visible}
+        return plain(backend, queue_name, *arguments)
 
     def receive(backend, queue_name, count, wait_seconds_timeout, visibility_timeout, message_attribute_names=None):
         deadline = time.monotonic() + wait_seconds_timeout
         while True:
-            with one_at_a_time:
-                found = plain(backend, queue_name, count, 0, visibility_timeout, message_attribute_names)
+            found = look(backend, queue_name, count, 0, visibility_timeout, message_attribute_names)
             if found or time.monotonic() >= deadline:
                 return found
             time.sleep(0.05)
@@ -411,40 +438,12 @@ def _correct_shards():
     KinesisBackend.get_records = to_the_end
 
 
-def _complete_pools():
-    """A resource server can be changed, and an app client has scopes of resource servers that are there."""
-
-    def update_resource_server(self):
-        pool, identifier = self._get_param("UserPoolId"), self._get_param("Identifier")
-        server = self.backend.describe_resource_server(pool, identifier)
-        server.name, server.scopes = self._get_param("Name"), self._get_param("Scopes")
-        return ActionResult({"ResourceServer": server.to_json()})
-
-    CognitoIdpResponse.update_resource_server = update_resource_server
-    plain = CognitoIdpBackend.create_user_pool_client
-
-    def with_known_scopes(self, user_pool_id, generate_secret, extended_config):
-        servers = self.describe_user_pool(user_pool_id).resource_servers
-        there = {f"{name}/{scope['ScopeName']}" for name, server in servers.items() for scope in server.scopes}
-        for scope in extended_config.get("AllowedOAuthScopes") or []:
-            if "/" in scope and scope not in there:
-                raise UnknownScope(scope)
-        return plain(self, user_pool_id, generate_secret, extended_config)
-
-    if plain.__name__ != "with_known_scopes":
-        CognitoIdpBackend.create_user_pool_client = with_known_scopes
-
-
-class UnknownScope(JsonRESTError):
-    def __init__(self, scope):
-        super().__init__("ScopeDoesNotExistException", f"{scope} does not exist")
-
-
 def listen(port=0):
     """(application, server) on a free port; `serve_forever` is the caller's."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _correct_moto()
-    _complete_pools()
+    boundaries.complete()
+    pools.complete()
     application = Application()
     server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
     application.url = f"http://127.0.0.1:{server.server_port}"

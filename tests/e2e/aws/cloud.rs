@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::aws_account::{Account, PLATFORM_ROLE};
+use crate::aws_account::{Account, BOUNDARY, PLATFORM_ROLE};
 use crate::harness::world::Organisation;
 use crate::harness::{Options, Platform, Stage, eventually};
 
@@ -39,14 +39,10 @@ impl CloudStage {
         let mut account = Account::start().await?;
         let people = account.enforce("headgate").await;
         let session = account.platform().await;
-        let mut environment = account.environment();
-        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-        environment.retain(|(name, _)| !names.contains(&name.as_str()));
-        for (name, member) in names.into_iter().zip(["id", "secret", "token"]) {
-            environment.push((name.to_owned(), session[member].as_str().unwrap().to_owned()));
-        }
+        let mut environment = account.environment_of(&session);
         environment.extend(further);
-        let arguments = ["--aws-profiles", "file,stream,queue", "--aws-platform-role", PLATFORM_ROLE];
+        let role = ["--aws-platform-role", PLATFORM_ROLE, "--aws-boundary", BOUNDARY];
+        let arguments = [["--aws-profiles", "file,stream,queue"].as_slice(), &role].concat();
         let options = Options { environment, ..Options::arguments(&arguments) };
         let stage = Stage::on(Platform::start_with(options).unwrap(), kind).await;
         Some(Self { account, stage, people, session })

@@ -140,6 +140,37 @@ async fn broken_payloads_become_dead_letters_with_reason_and_place_and_the_rest_
 }
 
 #[tokio::test]
+async fn millions_of_refused_records_in_a_few_bytes_take_neither_memory_nor_other_channels_turn() {
+    let stage = Stage::start("events").await;
+    let mut second = order_in("events");
+    second["feeds"][0]["new_element"]["name"] = json!("others");
+    let other = stage.provider.order("in", &second, |_| {}, async |_, _| {}).await.unwrap();
+    let peak = stage.platform.peak_memory();
+    // As much as a payload of the size may be once unpacked: eight million lines.
+    let bomb = gzip(&b"x\n".repeat(8 << 20));
+    assert!(bomb.len() < 64 << 10, "{}", bomb.len());
+    let feed = format!("{}/readings", stage.feed.url());
+    let (http, key) = (reqwest::Client::new(), stage.feed.secret("channel_key"));
+    let request = http.post(feed).header("content-type", "application/x-ndjson").header("content-encoding", "gzip");
+    let answer: Value = request.bearer_auth(key).body(bomb).send().await.unwrap().json().await.unwrap();
+    let receipt = answer["receipt"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    // The burst of the size; from there on it is the size's rate, for more than an hour.
+    let receipt = eventually("the first ten seconds' worth is decided", async || {
+        let url = format!("{}/receipts/{receipt}", stage.feed.url());
+        let receipt: Value = http.get(url).bearer_auth(key).send().await.unwrap().json().await.unwrap();
+        (receipt["refused"].as_u64() >= Some(20_000)).then_some(receipt)
+    })
+    .await;
+    assert_eq!(receipt["state"], "landed", "{receipt}");
+    assert!(receipt["refused"].as_u64() < Some(400_000), "the rate holds for refused records too: {receipt}");
+    let kind = "application/x-ndjson";
+    let next = send_to(&other, "readings", kind, "{\"id\":\"a\"}\n").await.unwrap();
+    assert_eq!((&next["state"], &next["records"]), (&json!("conformed"), &json!(1)), "{next}");
+    let used = stage.platform.peak_memory() - peak;
+    assert!(used < MEMORY, "{} MiB more memory than before", used >> 20);
+}
+
+#[tokio::test]
 async fn requests_of_strangers_and_of_wrong_form_are_refused_at_the_door() {
     let stage = Stage::start("events").await;
     let out = stage.channel("api", json!({})).await;

@@ -13,7 +13,7 @@ use super::visible;
 use crate::error::CatalogError;
 
 pub(super) use store::insert_first;
-pub use store::{schema, schema_by_id};
+pub use store::schema;
 
 /// One version of an element's schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -47,21 +47,6 @@ pub async fn schema(tx: &mut Tx, element: ElementId) -> Result<SchemaVersion, Ca
     row.map(SchemaVersion::from).ok_or(CatalogError::NotFound("element"))
 }
 
-/// The schema version a commit names, for the platform's own work.
-///
-/// # Errors
-/// `NotFound` when there is none.
-pub async fn schema_by_id(tx: &mut Tx, element: ElementId, id: SchemaId) -> Result<SchemaVersion, CatalogError> {
-    let row: Option<Row> = tx
-        .fetch_optional(
-            "SELECT id, element_id, version, document, created_at FROM schema_versions
-             WHERE element_id = $1 AND id = $2",
-            args![element, id],
-        )
-        .await?;
-    row.map(SchemaVersion::from).ok_or(CatalogError::NotFound("schema version"))
-}
-
 pub(in crate::elements) async fn insert_first(
     tx: &mut Tx,
     owner: TenantId,

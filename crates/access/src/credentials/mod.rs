@@ -123,7 +123,7 @@ pub(crate) struct SigningSecret {
 pub struct Issued {
     /// The credential.
     pub credential: CredentialId,
-    /// Redeemed at `POST /v1/claims/{claim}/reveal`.
+    /// Redeemed at `POST /v1/credential-claims/{claim}/reveal`.
     pub claim: ClaimId,
     /// What it is for.
     pub kind: CredentialKind,
@@ -231,23 +231,6 @@ impl Access {
         store::revoke_all(tx, tenant, channel, self.0.clock.now()).await?;
         self.forget();
         Ok(())
-    }
-
-    /// The secret of one credential that the platform keeps readable.
-    ///
-    /// # Errors
-    /// [`AccessError::NotFound`] when it is unknown, revoked, expired or not kept readable.
-    pub async fn open_secret(
-        &self,
-        tx: &mut Tx,
-        tenant: TenantId,
-        credential: CredentialId,
-    ) -> Result<SecretString, AccessError> {
-        let row = store::find(tx, tenant, credential).await?.ok_or(AccessError::NotFound("credential"))?;
-        if !row.is_good(self.0.clock.now()) {
-            return Err(AccessError::NotFound("credential"));
-        }
-        self.open_row(&row)
     }
 
     /// The signing secrets of a channel that are good now, newest first; during a rotation two. A change by

@@ -119,12 +119,6 @@ impl Access {
         }
         Ok(identity)
     }
-
-    /// Whether `issuer` is one of those configured beside the built-in one.
-    #[must_use]
-    pub fn knows_issuer(&self, issuer: &str) -> bool {
-        self.0.foreign.is_known(issuer)
-    }
 }
 
 /// The identities of a tenant (none: of the platform), oldest first; app clients of its own clients are

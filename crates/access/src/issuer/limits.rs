@@ -18,7 +18,7 @@ pub(super) struct Counters(Vec<(String, i64)>);
 
 impl Counters {
     pub(super) fn of(client: Option<ClientId>, remote: Option<IpAddr>) -> Self {
-        let remote = remote.map(network);
+        let remote = remote.map(|address| network(address).to_string());
         let mut counters = Vec::new();
         if let Some(remote) = &remote {
             counters.push((format!("remote:{remote}"), 50));
@@ -70,10 +70,11 @@ impl Counters {
     }
 }
 
-/// One machine can have a /64 of IPv6 addresses for itself.
-fn network(address: IpAddr) -> String {
+/// What an address stands for where requests are counted: one machine can have a /64 of IPv6 addresses for itself.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("{}/64", Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }

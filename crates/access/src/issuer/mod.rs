@@ -9,6 +9,7 @@ mod verify;
 
 pub(crate) use keys::SigningKeys;
 pub use keys::{Jwk, Jwks};
+pub use limits::network;
 pub(crate) use token::TOKEN_TYPE;
 pub use token::TokenResponse;
 pub(crate) use verify::{Audience, LEEWAY, MAX_TOKEN_BYTES, reason};

@@ -24,7 +24,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// The first 4 KiB of the body; what cannot be read as UTF-8 is replaced.
+    /// The first 4 KiB of the body; what cannot be read as UTF-8, or kept by every database, is replaced.
     pub body: String,
 }
 
@@ -127,7 +127,8 @@ impl GuardedClient {
         Ok(Answer {
             status: response.status(),
             headers: std::mem::take(response.headers_mut()),
-            body: String::from_utf8_lossy(&kept).into_owned(),
+            // PostgreSQL keeps no U+0000 in text, and whatever is answered is told to the owner.
+            body: String::from_utf8_lossy(&kept).replace('\0', "\u{fffd}"),
         })
     }
 

@@ -142,6 +142,14 @@ pub async fn with_monthly_quota(tx: &mut Tx) -> Result<Vec<Tenant>, AccessError>
     Ok(store::with_monthly_quota(tx).await?)
 }
 
+/// The tenants that were ended.
+///
+/// # Errors
+/// When the database fails.
+pub async fn offboarded(tx: &mut Tx) -> Result<Vec<TenantId>, AccessError> {
+    Ok(store::offboarded(tx).await?)
+}
+
 /// Replaces what a tenant may use.
 ///
 /// # Errors

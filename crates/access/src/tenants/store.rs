@@ -99,6 +99,11 @@ pub(super) async fn with_monthly_quota(tx: &mut Tx) -> Result<Vec<Tenant>, DbErr
     Ok(rows.into_iter().map(Tenant::from).collect())
 }
 
+pub(super) async fn offboarded(tx: &mut Tx) -> Result<Vec<TenantId>, DbError> {
+    let rows: Vec<(Uuid,)> = tx.fetch_all("SELECT id FROM tenants WHERE state = 'OFFBOARDED'", args![]).await?;
+    Ok(rows.into_iter().map(|(id,)| id.into()).collect())
+}
+
 pub(super) async fn set_quotas(tx: &mut Tx, id: TenantId, quotas: &Quotas, now: DateTime<Utc>) -> Result<u64, DbError> {
     tx.execute(
         "UPDATE tenants SET quotas = $2, updated_at = $3 WHERE id = $1 AND state <> 'OFFBOARDED'",

@@ -34,7 +34,8 @@ async fn an_audit_chain_is_listed_and_verified() {
         assert_eq!((rest.len(), rest[0].resource.as_str()), (1, "0"));
         assert_eq!(report(&world, PLATFORM).await, AuditReport { intact: 0, broken_at: None });
         drop(tx);
-        assert_eq!(world.access.audited_tenants().await.unwrap(), vec![tenant]);
+        let mut tx = world.db.control.read_platform().await.unwrap();
+        assert_eq!(audit::tenants(&mut tx).await.unwrap(), vec![tenant]);
     }
 }
 

@@ -42,6 +42,8 @@ async fn an_allowed_address_answers_and_only_the_beginning_is_kept() {
     let client = GuardedClient::new(OutboundPolicy::development()).unwrap();
     let answer = client.post(&url(address, "/echo"), HeaderMap::new(), Bytes::from("hello")).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "hello"));
+    let answer = client.post(&url(address, "/echo"), HeaderMap::new(), Bytes::from_static(b"a\0\xff")).await.unwrap();
+    assert_eq!(answer.body, "a\u{fffd}\u{fffd}", "the owner is told it, and no database keeps U+0000");
     let answer =
         client.send(reqwest::Method::GET, &url(address, "/long"), HeaderMap::new(), Bytes::new()).await.unwrap();
     assert_eq!(answer.body.len(), 4_096);

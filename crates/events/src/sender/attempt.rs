@@ -23,8 +23,6 @@ use crate::{outbox, signing};
 const PER_TURN: u32 = 10;
 /// Longer than a turn can take: ten tries of 15 seconds.
 const LEASE: TimeDelta = TimeDelta::minutes(5);
-/// Kept of an answer, in characters.
-const MAX_RESPONSE: usize = 4_096;
 
 impl Sender {
     /// Tries what is due at an endpoint, in order, until one fails; returns the number of tries.
@@ -205,8 +203,7 @@ impl Events {
                 taken = answer.status.is_success();
                 wait = retry_after(&answer);
                 record.status = Some(answer.status.as_u16());
-                // PostgreSQL keeps no NUL in text.
-                record.response = Some(answer.body.chars().filter(|c| *c != '\0').take(MAX_RESPONSE).collect());
+                record.response = Some(answer.body);
             }
             Err(error) => record.error = Some(error.to_string()),
         }

@@ -85,7 +85,7 @@ async fn a_failed_event_is_tried_again_later_under_the_same_id() {
         let mut tx = world.db.control.read_tenant(tenant).await.unwrap();
         let attempts = endpoints::attempts(&mut tx, tenant, endpoint.id, None, 10).await.unwrap();
         assert_eq!(attempts.iter().map(|one| one.status.unwrap()).collect::<Vec<_>>(), [200, 503, 302, 500]);
-        assert_eq!(attempts[0].response.as_deref(), Some("thanks"), "PostgreSQL keeps no NUL");
+        assert_eq!(attempts[0].response.as_deref(), Some("thanks\u{fffd}"), "PostgreSQL keeps no U+0000");
         let older = endpoints::attempts(&mut tx, tenant, endpoint.id, Some(attempts[1].id), 10).await.unwrap();
         assert_eq!(older, attempts[2..]);
         drop(tx);

@@ -101,6 +101,20 @@ enum Outcome {
     },
 }
 
+fn entry(row: &Row) -> Entry {
+    Entry { receipt: row.receipt, bytes: row.bytes, is_file: row.body.is_none() }
+}
+
+/// What is new of a channel among what has been written so far.
+fn appended(outcomes: &[Outcome], channel: ChannelId) -> Vec<(FeedId, u64, Entry)> {
+    let new = outcomes.iter().flat_map(|outcome| match outcome {
+        Outcome::Appended { new, .. } => new.as_slice(),
+        Outcome::Refused { .. } | Outcome::Removed { .. } => &[],
+    });
+    let of_channel = new.filter(|(row, _)| row.channel == channel);
+    of_channel.map(|(row, landed)| (row.feed, landed.sequence, entry(row))).collect()
+}
+
 pub(super) struct Thread {
     pub(super) connection: Connection,
     pub(super) queue: Arc<Queue<Job>>,
@@ -192,11 +206,11 @@ impl Thread {
                     outcomes.push(Outcome::Removed { gone: Vec::new(), forget: None, reply });
                 }
                 Job::Remove { channel, reply } => {
-                    let gone: Vec<_> = self
-                        .index
-                        .lock()
-                        .of_channel(channel)
+                    let known = self.index.lock().of_channel(channel);
+                    // What the same group has appended before is in no index yet.
+                    let gone: Vec<_> = known
                         .into_iter()
+                        .chain(appended(outcomes, channel))
                         .map(|(feed, sequence, entry)| (channel, feed, sequence, entry))
                         .collect();
                     let deleted = gone.iter().try_for_each(|(_, _, sequence, _)| store::delete(&tx, *sequence));
@@ -218,8 +232,7 @@ impl Thread {
             match outcome {
                 Outcome::Appended { new, landed, reply } => {
                     for (row, landed) in new {
-                        let entry = Entry { receipt: row.receipt, bytes: row.bytes, is_file: row.body.is_none() };
-                        self.index.lock().insert(row.channel, row.feed, landed.sequence, entry);
+                        self.index.lock().insert(row.channel, row.feed, landed.sequence, entry(&row));
                     }
                     let _ = reply.send(Ok(landed));
                 }

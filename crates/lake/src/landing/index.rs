@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use headgate_types::{ChannelId, FeedId, ReceiptId};
+use headgate_types::{ChannelId, FeedId, ReceiptId, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::payload::LandingUsage;
+use super::payload::{LandingUsage, Share};
 use crate::error::{LakeError, Result};
 
 /// One waiting payload.
@@ -16,6 +16,30 @@ pub(super) struct Entry {
     pub(super) receipt: ReceiptId,
     pub(super) bytes: u64,
     pub(super) is_file: bool,
+}
+
+/// What a waiting payload takes beside its bytes: a row, and what is in memory of it. Without it there would be no end to
+/// empty ones.
+const PAYLOAD_BYTES: u64 = 256;
+
+/// What may wait, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budgets {
+    /// Of one channel.
+    pub(super) channel: u64,
+    /// Of one tenant's channels together.
+    pub(super) tenant: u64,
+    /// Of all.
+    pub(super) all: u64,
+}
+
+/// One of the things that a payload has to fit into.
+struct Bound {
+    what: &'static str,
+    used: u64,
+    limit: u64,
+    /// Whether it is what its owner ordered, and no shortage of the platform's.
+    is_ordered: bool,
 }
 
 #[derive(Debug)]
@@ -36,6 +60,8 @@ pub(super) struct Index {
     receipts: HashMap<ReceiptId, u64>,
     channels: HashMap<ChannelId, LandingUsage>,
     reserved: HashMap<ChannelId, u64>,
+    shares: HashMap<ChannelId, Share>,
+    owned: HashMap<TenantId, HashSet<ChannelId>>,
     /// Channels whose directory has a durable name, as far as this process knows.
     directories: HashSet<ChannelId>,
     total: u64,
@@ -70,6 +96,14 @@ impl Index {
         self.feeds.retain(|(owner, _), _| *owner != channel);
         self.channels.remove(&channel);
         self.directories.remove(&channel);
+        if let Some(share) = self.shares.remove(&channel)
+            && let Some(owned) = self.owned.get_mut(&share.tenant)
+        {
+            owned.remove(&channel);
+            if owned.is_empty() {
+                self.owned.remove(&share.tenant);
+            }
+        }
     }
 
     /// Whether a file in the channel's directory can be found again after a power cut.
@@ -115,10 +149,49 @@ impl Index {
         self.channels.get(&channel).copied().unwrap_or_default()
     }
 
+    /// Says whose a channel is and what of it may wait.
+    pub(super) fn allot(&mut self, channel: ChannelId, share: Share) {
+        self.owned.entry(share.tenant).or_default().insert(channel);
+        self.shares.insert(channel, share);
+    }
+
     /// Bytes that a channel may still land.
-    pub(super) fn room(&self, channel: ChannelId, channel_limit: u64, limit: u64) -> u64 {
-        let used = self.usage(channel).bytes + self.reserved.get(&channel).copied().unwrap_or(0);
-        channel_limit.saturating_sub(used).min(limit.saturating_sub(self.total + self.reserved_total))
+    pub(super) fn room(&self, channel: ChannelId, budgets: Budgets) -> u64 {
+        self.bounds(channel, budgets).map(|bound| bound.limit.saturating_sub(bound.used)).into_iter().min().unwrap_or(0)
+    }
+
+    fn check(&self, channel: ChannelId, budgets: Budgets, bytes: u64) -> Result<()> {
+        for Bound { what, used, limit, is_ordered } in self.bounds(channel, budgets) {
+            if used.saturating_add(bytes) > limit {
+                return Err(match is_ordered {
+                    true => LakeError::Backlog { what, used, limit },
+                    false => LakeError::Full { what, used, limit },
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that a payload of the channel has to fit into.
+    fn bounds(&self, channel: ChannelId, budgets: Budgets) -> [Bound; 4] {
+        let used = self.held(channel);
+        let share = self.shares.get(&channel);
+        let owned = share.and_then(|share| self.owned.get(&share.tenant));
+        let of_tenant = owned.map_or(0, |owned| owned.iter().map(|channel| self.held(*channel)).sum());
+        let all = self.total + self.reserved_total + PAYLOAD_BYTES * self.receipts.len() as u64;
+        let of = |what, used, limit, is_ordered| Bound { what, used, limit, is_ordered };
+        [
+            of("the channel's size", used, share.map_or(u64::MAX, |share| share.bytes), true),
+            of("the tenant's part of the landing zone", of_tenant, share.map_or(u64::MAX, |_| budgets.tenant), true),
+            of("the channel's landing zone", used, budgets.channel, false),
+            of("the landing zone", all, budgets.all, false),
+        ]
+    }
+
+    /// Bytes of a channel that wait or are on their way.
+    fn held(&self, channel: ChannelId) -> u64 {
+        let usage = self.usage(channel);
+        usage.bytes + PAYLOAD_BYTES * usage.payloads + self.reserved.get(&channel).copied().unwrap_or(0)
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -140,27 +213,19 @@ impl Index {
 pub(super) struct Reservation {
     index: Arc<Mutex<Index>>,
     channel: ChannelId,
-    channel_limit: u64,
-    limit: u64,
+    budgets: Budgets,
     bytes: u64,
 }
 
 impl Reservation {
-    pub(super) fn new(index: &Arc<Mutex<Index>>, channel: ChannelId, channel_limit: u64, limit: u64) -> Self {
-        Self { index: Arc::clone(index), channel, channel_limit, limit, bytes: 0 }
+    pub(super) fn new(index: &Arc<Mutex<Index>>, channel: ChannelId, budgets: Budgets) -> Self {
+        Self { index: Arc::clone(index), channel, budgets, bytes: 0 }
     }
 
     /// Sets `bytes` more aside.
     pub(super) fn grow(&mut self, bytes: u64) -> Result<()> {
         let mut index = self.index.lock();
-        let used = index.usage(self.channel).bytes + index.reserved.get(&self.channel).copied().unwrap_or(0);
-        if used + bytes > self.channel_limit {
-            return Err(LakeError::Full { what: "the channel's landing zone", used, limit: self.channel_limit });
-        }
-        let used = index.total + index.reserved_total;
-        if used + bytes > self.limit {
-            return Err(LakeError::Full { what: "the landing zone", used, limit: self.limit });
-        }
+        index.check(self.channel, self.budgets, bytes)?;
         *index.reserved.entry(self.channel).or_default() += bytes;
         index.reserved_total += bytes;
         self.bytes += bytes;

@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 
 use self::commit::{Append, Job, Thread};
-use self::index::{Index, Reservation};
+use self::index::{Budgets, Index, Reservation};
 use self::payload::INLINE_BYTES;
-pub use self::payload::{Body, Checkpoint, Landed, LandingUsage, NewPayload, Payload, StoredBody};
+pub use self::payload::{Body, Checkpoint, Landed, LandingUsage, NewPayload, Payload, Share, StoredBody};
 use self::spool::Spool;
 use self::store::Row;
 use crate::committer::Committer;
@@ -32,6 +32,9 @@ use crate::poison::Poison;
 use crate::reserve::Reserve;
 use crate::sqlite::Readers;
 
+/// The most payloads read at once: an empty one has no bytes to be counted by.
+const READ_PAYLOADS: usize = 8_192;
+
 /// Landed payloads of all data-in channels.
 #[derive(Debug)]
 pub struct Landing {
@@ -39,8 +42,7 @@ pub struct Landing {
     index: Arc<Mutex<Index>>,
     poison: Poison,
     readers: Readers,
-    channel_limit: u64,
-    limit: u64,
+    budgets: Budgets,
     reserve: Reserve,
     committer: Committer<Job>,
 }
@@ -85,8 +87,11 @@ impl Landing {
             index,
             poison,
             readers: Readers::new(&database),
-            channel_limit: config.landing_channel_bytes,
-            limit: config.landing_bytes,
+            budgets: Budgets {
+                channel: config.landing_channel_bytes,
+                tenant: config.landing_tenant_bytes,
+                all: config.landing_bytes,
+            },
             reserve: Reserve::new(directory, config.reserve_bytes),
             committer,
         })
@@ -95,7 +100,7 @@ impl Landing {
     /// Lands a payload. When this returns, it survives a kill and, with honest fsync, power loss.
     ///
     /// # Errors
-    /// [`LakeError::TooLarge`], [`LakeError::Full`], [`LakeError::IdempotencyKeyReused`],
+    /// [`LakeError::TooLarge`], [`LakeError::Backlog`], [`LakeError::Full`], [`LakeError::IdempotencyKeyReused`],
     /// [`LakeError::Interrupted`], or the disk failed; then nothing of it is visible.
     pub async fn append(&self, payload: NewPayload) -> Result<Landed> {
         let channel = payload.channel;
@@ -117,6 +122,11 @@ impl Landing {
         self.poison.judge(self.land(channel, payloads, false, checkpoint).await)
     }
 
+    /// Says whose a channel is and what of it may wait; before, only what holds for all of them bounds it.
+    pub fn allot(&self, channel: ChannelId, share: Share) {
+        self.index.lock().allot(channel, share);
+    }
+
     /// How far the partitions of a channel's source have been landed.
     ///
     /// # Errors
@@ -129,7 +139,7 @@ impl Landing {
     #[must_use]
     pub fn room(&self, channel: ChannelId) -> u64 {
         match self.reserve.admit_payload() {
-            Ok(()) => self.index.lock().room(channel, self.channel_limit, self.limit),
+            Ok(()) => self.index.lock().room(channel, self.budgets),
             Err(_) => 0,
         }
     }
@@ -142,7 +152,7 @@ impl Landing {
         checkpoint: Option<Checkpoint>,
     ) -> Result<Vec<Landed>> {
         self.reserve.admit_payload()?;
-        let mut reservation = Reservation::new(&self.index, channel, self.channel_limit, self.limit);
+        let mut reservation = Reservation::new(&self.index, channel, self.budgets);
         let (mut rows, mut spools, mut cost) = (Vec::with_capacity(payloads.len()), Vec::new(), 0);
         for payload in payloads {
             let receipt = ReceiptId::new();
@@ -195,6 +205,8 @@ impl Landing {
         let mut held: Vec<Bytes> = Vec::new();
         let mut spool: Option<Spool> = None;
         let mut total: u64 = 0;
+        // An empty one takes room too.
+        reservation.grow(0)?;
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| LakeError::Interrupted(error.to_string()))?;
             total += chunk.len() as u64;
@@ -227,7 +239,7 @@ impl Landing {
     }
 
     /// Payloads of a feed after sequence `after`, oldest first: at least one if there is any, and
-    /// no more than `max_bytes` beyond the first. Large payloads come as files and count little.
+    /// no more than `max_bytes` beyond the first, nor than some thousand. Large payloads come as files and count little.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -236,7 +248,7 @@ impl Landing {
         let mut bytes = 0;
         for (sequence, entry) in self.index.lock().waiting(channel, feed, after) {
             bytes += if entry.is_file { 1_024 } else { entry.bytes };
-            if bytes > max_bytes && !taken.is_empty() {
+            if (bytes > max_bytes && !taken.is_empty()) || taken.len() == READ_PAYLOADS {
                 break;
             }
             taken.push(sequence);
@@ -324,12 +336,6 @@ impl Landing {
     #[must_use]
     pub fn feeds(&self) -> Vec<(ChannelId, FeedId)> {
         self.index.lock().feeds()
-    }
-
-    /// Whether a sync failed: the process must end, since nothing more is accepted.
-    #[must_use]
-    pub fn is_poisoned(&self) -> bool {
-        self.poison.is_set()
     }
 }
 

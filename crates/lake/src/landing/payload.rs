@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use headgate_types::{ChannelId, FeedId, ReceiptId};
+use headgate_types::{ChannelId, FeedId, ReceiptId, TenantId};
 
 /// Payloads up to this size are kept in the database, larger ones in a file each.
 pub(crate) const INLINE_BYTES: usize = 1 << 20;
@@ -130,5 +130,14 @@ pub struct LandingUsage {
     /// Payloads not yet freed.
     pub payloads: u64,
     /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Whose a channel is, and what of it may wait: its own budget, and a part in its tenant's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The owner.
+    pub tenant: TenantId,
+    /// Bytes of the channel that may wait.
     pub bytes: u64,
 }

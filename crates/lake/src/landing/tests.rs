@@ -2,10 +2,11 @@ use std::io::Read;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use headgate_types::{ChannelId, Coded, ErrorKind, FeedId, SystemClock};
+use headgate_types::{ChannelId, Coded, ErrorKind, FeedId, SystemClock, TenantId};
 
 use super::*;
 use crate::Lake;
+use crate::committer::Queue;
 use crate::fixtures::lake;
 
 fn payload(channel: ChannelId, feed: FeedId, body: impl Into<Body>) -> NewPayload {
@@ -146,6 +147,56 @@ async fn a_full_landing_zone_refuses_before_the_ack_and_frees_room_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_channel_has_its_size_and_a_tenant_its_part_and_neither_takes_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = LakeConfig::new(directory.path());
+    config.landing_tenant_bytes = 10_000;
+    let lake = Lake::open(config.clone(), SystemClock::shared()).await.unwrap();
+    let (tenant, feed) = (TenantId::new(), FeedId::new());
+    let channels: Vec<ChannelId> = (0..3).map(|_| ChannelId::new()).collect();
+    let allot = |lake: &Lake, bytes| {
+        channels.iter().for_each(|channel| lake.landing().allot(*channel, Share { tenant, bytes }));
+    };
+    allot(&lake, 4_000);
+    let land = async |lake: &Lake, channel: ChannelId, bytes: usize| {
+        lake.landing().append(payload(channel, feed, vec![0; bytes])).await.map_err(|error| {
+            assert!(error.retry_after().is_some());
+            (error.kind(), error.code())
+        })
+    };
+    let full = (ErrorKind::TooManyRequests, "backlog_full");
+    let first = land(&lake, channels[0], 3_700).await.unwrap();
+    assert_eq!(land(&lake, channels[0], 100).await.unwrap_err(), full, "a payload takes more than its bytes");
+    land(&lake, channels[1], 3_700).await.unwrap();
+    assert_eq!(land(&lake, channels[2], 2_200).await.unwrap_err(), full, "the tenant's part is used up");
+    assert_eq!(lake.landing().room(channels[2]), 10_000 - 2 * 3_956);
+    land(&lake, ChannelId::new(), 4_000_000).await.unwrap();
+    // A larger size counts at once, and so does what waited before a start.
+    drop(lake);
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    allot(&lake, 9_000);
+    land(&lake, channels[0], 1_000).await.unwrap();
+    assert_eq!(land(&lake, channels[2], 2_000).await.unwrap_err(), full);
+    lake.landing().free(channels[0], feed, first.sequence).await.unwrap();
+    land(&lake, channels[2], 2_000).await.unwrap();
+    lake.landing().remove(channels[1]).await.unwrap();
+    assert_eq!(lake.landing().room(channels[2]), 10_000 - 1_256 - 2_256, "what is removed is given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_payloads_take_room_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let lake = lake(directory.path()).await;
+    let (channel, feed) = (ChannelId::new(), FeedId::new());
+    lake.landing().allot(channel, Share { tenant: TenantId::new(), bytes: 1_000 });
+    for _ in 0..4 {
+        lake.landing().append(payload(channel, feed, Vec::new())).await.unwrap();
+    }
+    let full = lake.landing().append(payload(channel, feed, Vec::new())).await.unwrap_err();
+    assert_eq!(full.code(), "backlog_full");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_disk_at_its_reserve_takes_nothing_more_and_what_landed_can_be_freed() {
     let directory = tempfile::tempdir().unwrap();
     let (channel, feed) = (ChannelId::new(), FeedId::new());
@@ -173,6 +224,47 @@ async fn removing_a_channel_touches_no_other() {
     assert!(!directory.path().join("landing").join(gone.to_string()).exists());
     assert_eq!(lake.landing().read(kept, feed, 0, u64::MAX).await.unwrap().len(), 2);
     assert_eq!(lake.landing().feeds(), vec![(kept, feed)]);
+}
+
+#[test]
+fn what_lands_and_is_removed_in_one_group_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (gone, kept, feed) = (ChannelId::new(), ChannelId::new(), FeedId::new());
+    let (index, queue) = (Arc::new(Mutex::new(Index::default())), Arc::new(Queue::new()));
+    for channel in [gone, kept] {
+        let row = Row {
+            channel,
+            feed,
+            receipt: ReceiptId::new(),
+            key: None,
+            content_type: "application/json".to_owned(),
+            encoding: None,
+            bytes: 10,
+            body: Some(Bytes::from_static(&[0; 10])),
+        };
+        let append = Append { channel, rows: vec![row], is_strict: true, checkpoint: None };
+        queue.push(1, 256, Job::Append { append, reply: oneshot::channel().0 }).unwrap();
+    }
+    let (reply, mut removed) = oneshot::channel();
+    queue.push(1, 256, Job::Remove { channel: gone, reply }).unwrap();
+    queue.close();
+    let database = directory.path().join("landing.db");
+    Thread {
+        connection: store::open(&database).unwrap(),
+        queue,
+        index: Arc::clone(&index),
+        poison: Poison::new(),
+        clock: SystemClock::shared(),
+        directory: directory.path().to_owned(),
+        group_bytes: 1 << 20,
+        retention: std::time::Duration::from_secs(1),
+        next: 1,
+    }
+    .run();
+    assert_eq!(removed.try_recv().unwrap().unwrap(), 1);
+    let index = index.lock();
+    assert_eq!((index.usage(gone), index.total()), (LandingUsage::default(), 10));
+    assert_eq!(store::entries(&store::open(&database).unwrap()).unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

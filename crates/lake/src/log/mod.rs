@@ -17,7 +17,7 @@ mod types;
 use std::path::Path;
 use std::sync::Arc;
 
-use headgate_types::{ChannelId, ElementId, FeedId, SchemaId, SharedClock};
+use headgate_types::{ChannelId, ElementId, FeedId, SharedClock};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
@@ -49,7 +49,6 @@ pub struct Log {
     lost: u64,
     memory: Arc<Mutex<Memory>>,
     side: watch::Sender<u64>,
-    poison: Poison,
     readers: Readers,
     limit: u64,
     reserve: Reserve,
@@ -68,7 +67,7 @@ impl Log {
         let side = watch::Sender::new(store::newest_side(&connection)?);
         let (theirs, flag, side_sender) = (Arc::clone(&memory), poison.clone(), side.clone());
         let (group_bytes, recent_bytes) = (config.group_bytes, config.recent_bytes);
-        let committer = Committer::start("element-log", poison.clone(), move |queue| {
+        let committer = Committer::start("element-log", poison, move |queue| {
             Thread {
                 connection,
                 queue,
@@ -84,16 +83,7 @@ impl Log {
             .run();
         })?;
         let reserve = Reserve::new(directory, config.reserve_bytes);
-        Ok(Self {
-            lost,
-            memory,
-            side,
-            poison,
-            readers: Readers::new(&database),
-            limit: config.log_bytes,
-            reserve,
-            committer,
-        })
+        Ok(Self { lost, memory, side, readers: Readers::new(&database), limit: config.log_bytes, reserve, committer })
     }
 
     /// Makes an element or a new schema version of it known; nothing happens when it is.
@@ -252,20 +242,13 @@ impl Log {
         self.change(channel.uuid().as_u128(), Change::ForgetPositions(channel)).await.map(drop)
     }
 
-    /// Side items of commits after sequence `after`, oldest first, at most `limit` commits.
+    /// Side items of commits after sequence `after`, oldest first: at least one commit's if there is any, at most
+    /// `limit` commits', and no more than `max_bytes` of items beyond the first.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn read_side(&self, after: u64, limit: usize) -> Result<Vec<SideEntry>> {
-        let read = move |connection: &rusqlite::Connection| {
-            let rows = store::side(connection, after, limit)?;
-            let entry = |row: store::SideRow| {
-                let items = side::decode(&row.body)?;
-                Ok(SideEntry { sequence: row.sequence, element: row.element, committed_at: row.committed_at, items })
-            };
-            rows.into_iter().map(entry).collect()
-        };
-        self.readers.read(read).await
+    pub async fn read_side(&self, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<SideEntry>> {
+        self.readers.read(move |connection| store::side(connection, after, limit, max_bytes)).await
     }
 
     /// Gives up side items up to and including commit `up_to`.
@@ -320,26 +303,10 @@ impl Log {
         newest.ok_or(LakeError::UnknownElement(element))
     }
 
-    /// The element with one of its schemas.
-    ///
-    /// # Errors
-    /// [`LakeError::UnknownElement`], [`LakeError::UnknownSchema`].
-    pub fn layout_of(&self, element: ElementId, schema: SchemaId) -> Result<Arc<ElementLayout>> {
-        let memory = self.memory.lock();
-        let found = memory.topic(element)?.schema(schema).map(|schema| Arc::clone(&schema.layout));
-        found.ok_or(LakeError::UnknownSchema { element, schema })
-    }
-
     /// Bytes of all bodies.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.memory.lock().bytes
-    }
-
-    /// Whether a sync failed: the process must end, since nothing more is accepted.
-    #[must_use]
-    pub fn is_poisoned(&self) -> bool {
-        self.poison.is_set()
     }
 
     /// Removes commits that lie wholly below offset `below`, but never the newest one.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use uuid::Uuid;
 
 use super::directory::{self, Place};
-use super::types::Position;
+use super::types::{Position, SideEntry};
 use crate::error::{LakeError, Result};
 
 // AUTOINCREMENT: the row id of a removed element must never mean another one in an old directory row.
@@ -86,13 +86,6 @@ pub(super) struct GroupRow {
     pub(super) last_sequence: u64,
     pub(super) committed_at: DateTime<Utc>,
     pub(super) places: Vec<Place>,
-}
-
-pub(super) struct SideRow {
-    pub(super) sequence: u64,
-    pub(super) element: ElementId,
-    pub(super) committed_at: DateTime<Utc>,
-    pub(super) body: Vec<u8>,
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection> {
@@ -281,19 +274,23 @@ pub(super) fn body(connection: &Connection, sequence: u64) -> Result<Option<Vec<
     Ok(statement.query_row([sequence], |row| row.get(0)).optional()?)
 }
 
-pub(super) fn side(connection: &Connection, after: u64, limit: usize) -> Result<Vec<SideRow>> {
+/// See [`super::Log::read_side`]. Items are unpacked one commit after the other: packed, they may be a thousandth.
+pub(super) fn side(connection: &Connection, after: u64, limit: usize, max_bytes: usize) -> Result<Vec<SideEntry>> {
     let mut statement = connection.prepare_cached(
         "SELECT sequence, element, committed_at, body FROM side WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![after, limit], |row| {
-        Ok(SideRow {
-            sequence: row.get(0)?,
-            element: ElementId::from_uuid(row.get(1)?),
-            committed_at: micros(row.get(2)?),
-            body: row.get(3)?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = statement.query(params![after, limit])?;
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let items = super::side::decode(&row.get::<_, Vec<u8>>(3)?)?;
+        bytes += items.iter().map(Vec::len).sum::<usize>();
+        if bytes > max_bytes && !entries.is_empty() {
+            break;
+        }
+        let (element, committed_at) = (ElementId::from_uuid(row.get(1)?), micros(row.get(2)?));
+        entries.push(SideEntry { sequence: row.get(0)?, element, committed_at, items });
+    }
+    Ok(entries)
 }
 
 fn micros(at: i64) -> DateTime<Utc> {

@@ -151,7 +151,7 @@ impl DriverError {
 /// Makes, removes and looks at the resources of channels.
 #[async_trait]
 pub trait Driver: Debug + Send + Sync {
-    /// The driver's name in the `resources` table: `embedded`, `servers`, `cloudformation`.
+    /// The driver's name in the `resources` table: `embedded`, `cloudformation`.
     fn name(&self) -> &'static str;
 
     /// Whether the resource itself lets clients in, by keys or roles of a cloud, and not the data

@@ -4,12 +4,12 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use headgate_lake::LakeBatch;
-use headgate_types::ChannelId;
+use headgate_types::{ChannelId, SchemaId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::calls::Calls;
-use crate::shape::{Candidates, Routed};
+use crate::shape::{Candidates, FilterId, Plan, Routed};
 
 /// Ranges kept for flows that have not come to them yet. A flow further behind pulls by itself.
 const MOST_RANGES: usize = 256;
@@ -26,6 +26,10 @@ pub struct Routing {
 /// The ranges that concern a predicate, shared by the flows of all plans that have it.
 #[derive(Debug)]
 pub struct Following {
+    /// The version of the element's schema that the predicate is over.
+    pub(super) schema: SchemaId,
+    /// The predicate.
+    pub(super) filter: FilterId,
     noted: Mutex<Noted>,
     /// Everything through here was looked up, for all predicates of the element.
     routed: Arc<watch::Sender<u64>>,
@@ -64,9 +68,17 @@ pub enum Next {
 }
 
 impl Following {
-    pub(super) fn new(since: u64, routed: Arc<watch::Sender<u64>>, calls: Calls) -> Self {
+    /// Of the predicate of `plan`.
+    pub(super) fn new(plan: &Plan, since: u64, routed: Arc<watch::Sender<u64>>, calls: Calls) -> Self {
         let noted = Mutex::new(Noted { since, ranges: VecDeque::new(), resting: HashSet::new() });
-        Self { noted, routed, newest: watch::Sender::new(since), calls }
+        Self {
+            schema: plan.schema_id(),
+            filter: plan.filter().id(),
+            noted,
+            routed,
+            newest: watch::Sender::new(since),
+            calls,
+        }
     }
 
     /// What comes next behind `after`.

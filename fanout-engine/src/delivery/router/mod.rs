@@ -72,7 +72,7 @@ impl Router {
             }
         };
         let following = element.add(plan);
-        Some(Route { router: self.clone(), element, following, plan: Arc::clone(plan) })
+        Some(Route { router: self.clone(), element, following })
     }
 
     /// Calls for channels that rest: something concerns them.
@@ -117,20 +117,20 @@ impl Router {
     }
 }
 
-/// A plan that commits are matched with for as long as this lives.
+/// Has commits matched with a plan for as long as it lives. The plan itself may go: of a channel at
+/// rest only its predicate is kept.
 #[derive(Debug)]
 pub struct Route {
     router: Router,
     element: Arc<Element>,
     following: Arc<Following>,
-    plan: Arc<Plan>,
 }
 
 impl Route {
     /// The element whose commits are matched.
     #[must_use]
     pub fn element(&self) -> ElementId {
-        self.plan.element()
+        self.element.id
     }
 
     /// What was noted for the plan's predicate.
@@ -144,6 +144,6 @@ impl Drop for Route {
     fn drop(&mut self) {
         // Under the lock under which elements are forgotten, so that the two agree.
         let _elements = self.router.0.elements.lock();
-        self.element.remove(&self.plan);
+        self.element.remove(&self.following);
     }
 }

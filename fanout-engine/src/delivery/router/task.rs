@@ -75,26 +75,25 @@ impl Element {
         let mut state = self.state.lock();
         state.routes.entry(plan.schema_id()).or_insert_with(|| Routes::like(plan)).add(plan);
         let taken = state.taken;
-        let begin = || Arc::new(Following::new(taken, Arc::clone(&self.routed), self.calls.clone()));
+        let begin = || Arc::new(Following::new(plan, taken, Arc::clone(&self.routed), self.calls.clone()));
         let followed =
             state.following.entry(plan.filter().id()).or_insert_with(|| Followed { following: begin(), plans: 0 });
         followed.plans += 1;
         Arc::clone(&followed.following)
     }
 
-    pub(super) fn remove(&self, plan: &Plan) {
+    pub(super) fn remove(&self, Following { schema, filter, .. }: &Following) {
         let mut state = self.state.lock();
-        if let Some(routes) = state.routes.get_mut(&plan.schema_id()) {
-            routes.remove(plan);
+        if let Some(routes) = state.routes.get_mut(schema) {
+            routes.remove(*filter);
             if routes.is_empty() {
-                state.routes.remove(&plan.schema_id());
+                state.routes.remove(schema);
             }
         }
-        let id = plan.filter().id();
-        if let Some(followed) = state.following.get_mut(&id) {
+        if let Some(followed) = state.following.get_mut(filter) {
             followed.plans -= 1;
             if followed.plans == 0 {
-                state.following.remove(&id);
+                state.following.remove(filter);
             }
         }
         if state.following.is_empty() {

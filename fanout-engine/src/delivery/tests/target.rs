@@ -50,7 +50,7 @@ impl Target {
 impl Sink for Target {
     async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
         let held = self.state.lock().held.get(&flow).copied().unwrap_or(0);
-        Ok(self.keeps_cursor.then_some(Committed { offset: held }))
+        Ok(self.keeps_cursor.then_some(Committed::through(held)))
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {

@@ -54,7 +54,7 @@ impl Door {
         let channel = &self.channel;
         while !self.stop.is_cancelled() {
             let quota = self.ingest.quotas.held(channel.tenant, Flow::Ingest, self.ingest.parts.clock.now());
-            let rate = channel.landing.lock().wait(Instant::now());
+            let rate = channel.allowance.landing.lock().wait(Instant::now());
             let room = self.ingest.parts.lake.landing().room(channel.id);
             if quota.is_none() && rate.is_zero() && room >= bytes {
                 return true;
@@ -129,7 +129,7 @@ impl Door {
     pub fn landed(&self, landed: &[Landed]) {
         let new = landed.iter().filter(|landed| !landed.duplicate);
         let (payloads, bytes) = new.fold((0, 0), |(payloads, bytes), one| (payloads + 1, bytes + one.bytes));
-        self.channel.landing.lock().take(0, bytes);
+        self.channel.allowance.landing.lock().take(0, bytes);
         metrics::counter!("headgate_landed_payloads_total").increment(payloads);
         metrics::counter!("headgate_landed_bytes_total").increment(bytes);
     }

@@ -1,6 +1,7 @@
 //! Errors of a cloud as those of a source: what was tried, and what its owner is told.
 
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
+use headgate_aws::Kind;
 
 use crate::cloud;
 
@@ -8,7 +9,7 @@ use crate::cloud;
 #[derive(Debug)]
 pub struct Failure {
     what: &'static str,
-    failure: cloud::Failure,
+    failure: headgate_aws::Failure,
 }
 
 impl Failure {
@@ -28,25 +29,25 @@ impl Failure {
 
     /// Whether the cloud asks to be asked less often.
     pub fn is_throttle(&self) -> bool {
-        self.failure.is_throttle()
+        cloud::is_throttle(&self.failure)
     }
 
     /// Whether there is no such object, or no such version of it, any more.
     pub fn is_gone(&self) -> bool {
-        self.failure.is_absent()
+        self.failure.kind() == Kind::Absent
     }
 
     /// For the channel's owner, once the log has everything.
     pub fn told(&self) -> String {
         let (what, code) = (self.what, self.failure.code.as_str());
         tracing::warn!(what, code, error = self.failure.message, "a call to the cloud failed");
-        if !self.failure.reached {
+        if self.failure.kind() == Kind::Unanswered {
             return format!("{what}: the cloud cannot be reached");
         }
-        if self.failure.is_throttle() {
+        if self.is_throttle() {
             return format!("{what}: the cloud asks to slow down");
         }
-        if self.failure.is_refusal() {
+        if self.failure.kind() == Kind::Refused {
             return format!(
                 "{what}: the cloud does not let the platform take up the channel's role, or use it ({code})"
             );

@@ -20,7 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
+use headgate_aws::SdkConfig;
 use headgate_types::channel::CloudBinding;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

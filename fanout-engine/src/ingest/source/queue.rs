@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, QueueAttributeName,
 };
+use headgate_aws::SdkConfig;
 
 use super::Reach;
 use super::failure::Failure;

@@ -30,7 +30,7 @@ pub enum Key {
 pub enum Values {
     /// One of these, sorted.
     OneOf(Vec<Key>),
-    /// Something between these. Bounds of floats are closed, whatever the comparison.
+    /// Something between these.
     Between(Bound<Key>, Bound<Key>),
 }
 
@@ -51,8 +51,8 @@ pub type Conjunction = Vec<Test>;
 pub struct Access {
     /// A matching row meets at least one of these; without any, no row matches.
     pub any: Vec<Conjunction>,
-    /// Whether every row that meets one of them matches, so that nothing is left to evaluate. Only
-    /// equality on integers, truth values, dates and text decides (DATA-PLANE rule 21).
+    /// Whether every row that meets one of them matches, so that nothing is left to evaluate: keys are
+    /// exact, so all that is understood decides (ADR 19).
     pub decides: bool,
 }
 
@@ -79,8 +79,8 @@ impl Access {
         Self { any: vec![Vec::new()], decides: false }
     }
 
-    fn test(column: usize, values: Values, decides: bool) -> Self {
-        Self { any: vec![vec![Test { column, values }]], decides }
+    fn test(column: usize, values: Values) -> Self {
+        Self { any: vec![vec![Test { column, values }]], decides: true }
     }
 
     /// Both.
@@ -231,7 +231,7 @@ impl Paths<'_> {
             Expr::Literal(value, _) if value.is_null() || matches!(value, ScalarValue::Boolean(_)) => Access::no_row(),
             Expr::Column(_) => match self.column(expr) {
                 Some((column, ArrowType::Boolean)) => {
-                    Access::test(column, Values::OneOf(vec![Key::Number(wanted.into())]), true)
+                    Access::test(column, Values::OneOf(vec![Key::Number(wanted.into())]))
                 }
                 _ => Access::unknown(),
             },
@@ -271,25 +271,18 @@ impl Paths<'_> {
             return Access::no_row();
         }
         let (Some(key), Some(op)) = (key(value, arrow), op) else { return Access::unknown() };
-        // A float's neighbour may compare as equal in some kernel; a closed bound lets it through.
-        let open = |key: Key| match arrow {
-            ArrowType::Float64 => Bound::Included(key),
-            _ => Bound::Excluded(key),
-        };
-        let between = |low, high| Access::test(column, Values::Between(low, high), false);
+        let between = |low, high| Access::test(column, Values::Between(low, high));
         match op {
-            Operator::Eq | Operator::IsNotDistinctFrom => {
-                Access::test(column, Values::OneOf(vec![key]), equality_decides(arrow))
-            }
+            Operator::Eq | Operator::IsNotDistinctFrom => Access::test(column, Values::OneOf(vec![key])),
             Operator::NotEq => match (arrow, key) {
                 (ArrowType::Boolean, Key::Number(value)) => {
-                    Access::test(column, Values::OneOf(vec![Key::Number(1 - value)]), true)
+                    Access::test(column, Values::OneOf(vec![Key::Number(1 - value)]))
                 }
                 _ => Access::unknown(),
             },
-            Operator::Lt => between(Bound::Unbounded, open(key)),
+            Operator::Lt => between(Bound::Unbounded, Bound::Excluded(key)),
             Operator::LtEq => between(Bound::Unbounded, Bound::Included(key)),
-            Operator::Gt => between(open(key), Bound::Unbounded),
+            Operator::Gt => between(Bound::Excluded(key), Bound::Unbounded),
             Operator::GtEq => between(Bound::Included(key), Bound::Unbounded),
             _ => Access::unknown(),
         }
@@ -314,7 +307,7 @@ impl Paths<'_> {
         if keys.is_empty() {
             return Access::no_row();
         }
-        Access::test(column, Values::OneOf(keys), equality_decides(arrow))
+        Access::test(column, Values::OneOf(keys))
     }
 
     fn column(&self, expr: &Expr) -> Option<(usize, &ArrowType)> {
@@ -322,10 +315,6 @@ impl Paths<'_> {
         let index = self.schema.index_of(&column.name).ok()?;
         Some((index, self.schema.field(index).data_type()))
     }
-}
-
-const fn equality_decides(arrow: &ArrowType) -> bool {
-    matches!(arrow, ArrowType::Boolean | ArrowType::Int64 | ArrowType::Date32 | ArrowType::Utf8)
 }
 
 /// The literal as a key of a column of type `arrow`; `None` when the two types differ, because
@@ -379,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn only_equality_on_exact_types_decides() {
+    fn all_that_is_understood_decides() {
         for text in [
             "site = 'a'",
             "count IN (1, 2)",
@@ -389,17 +378,15 @@ mod tests {
             "day = '2024-01-01'",
             "site = 'a' AND count = 1",
             "site = 'a' OR site = 'b'",
-        ] {
-            assert!(access(text).decides, "{text}");
-        }
-        for text in [
             "temp_f = 1.5",
+            "temp_f > 1.5 AND temp_f <= 2.5",
             "count > 1",
             "site = 'a' AND count > 1",
             "at = '2024-01-01'",
-            "site LIKE 'a%'",
-            "site = 'a' OR 1 / count > 0",
         ] {
+            assert!(access(text).decides, "{text}");
+        }
+        for text in ["site LIKE 'a%'", "site = 'a' OR 1 / count > 0"] {
             assert!(!access(text).decides, "{text}");
         }
     }

@@ -67,6 +67,11 @@ impl<K: Ord + Clone> Intervals<K> {
         Self { points, leaves, starts, held: pairs.into_iter().map(|(_, number)| number).collect() }
     }
 
+    /// Nodes there are.
+    pub const fn len(&self) -> usize {
+        2 * self.leaves
+    }
+
     /// Calls `meet` for every node of the tree that holds ranges with this value in them. No two
     /// of those hold the same range.
     pub fn nodes<Q: ?Sized + Ord>(&self, value: &Q, mut meet: impl FnMut(u32))

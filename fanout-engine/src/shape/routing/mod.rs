@@ -4,8 +4,8 @@
 //! [`Routes`] holds the predicates of the plans over one version of one element's schema. A
 //! [`Snapshot`] of it finds, for every predicate, a superset of its rows: both images of a change are
 //! looked up (rule 1). What cannot be looked up is evaluated once per distinct predicate. The one
-//! compiled expression decides about the rows found, except where equality on exact types already
-//! did. It never knows channels.
+//! compiled expression decides about the rows found, except where all it asks for was looked up
+//! (ADR 19). It never knows channels.
 
 mod access;
 mod cells;
@@ -78,9 +78,8 @@ impl Routes {
         known.plans += 1;
     }
 
-    /// Removes a plan that was added.
-    pub fn remove(&mut self, plan: &Plan) {
-        let id = plan.filter.id();
+    /// Removes a plan of this predicate that was added.
+    pub fn remove(&mut self, id: FilterId) {
         let Some(known) = self.known.get_mut(&id) else { return };
         known.plans -= 1;
         if known.plans == 0 {

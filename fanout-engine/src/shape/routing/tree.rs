@@ -30,15 +30,28 @@ pub struct Tree {
 struct Node {
     /// Predicates that accept every row that comes here.
     here: Vec<u32>,
-    equal: Vec<(usize, Children)>,
+    equal: Vec<Equal>,
     ranges: Vec<(usize, Ranges)>,
 }
 
+/// Equality tests on one column.
+#[derive(Debug)]
+struct Equal {
+    column: usize,
+    children: Children,
+    /// The node of each child.
+    nodes: Vec<u32>,
+}
+
+/// Children by value.
 #[derive(Debug)]
 enum Children {
-    Numbers(HashMap<i64, u32>),
-    Texts(HashMap<Box<str>, u32>),
+    Numbers(Places<i64>),
+    Texts(Places<Box<str>>),
 }
+
+/// Numbers by value. Every row is looked up, so the hash is a fast one; it is seeded in each process.
+type Places<K> = HashMap<K, u32, foldhash::fast::RandomState>;
 
 #[derive(Debug)]
 enum Ranges {
@@ -98,19 +111,19 @@ impl Tree {
     fn visit(&self, node: u32, rows: Range<u32>, cells: &[Option<Cells<'_>>], found: &mut Found) {
         let node = &self.nodes[node as usize];
         found.lists.extend(node.here.iter().map(|predicate| (*predicate, rows.clone())));
-        for (column, children) in &node.equal {
+        for Equal { column, children, nodes } in &node.equal {
             let Some(cells_of) = &cells[*column] else { continue };
             let pairs = children.pairs(cells_of, &found.rows[range(&rows)]);
             found.lookups += u64::from(rows.end - rows.start);
-            for (child, rows) in found.grouped(pairs) {
-                self.visit(child, rows, cells, found);
+            for (child, rows) in found.grouped(pairs, nodes.len()) {
+                self.visit(nodes[child as usize], rows, cells, found);
             }
         }
         for (column, ranges) in &node.ranges {
             let Some(cells_of) = &cells[*column] else { continue };
             let pairs = ranges.pairs(cells_of, &found.rows[range(&rows)]);
             found.lookups += u64::from(rows.end - rows.start);
-            for (held, rows) in found.grouped(pairs) {
+            for (held, rows) in found.grouped(pairs, ranges.nodes()) {
                 let held = match ranges {
                     Ranges::Numbers(intervals) => intervals.held(held),
                     Ranges::Texts(intervals) => intervals.held(held),
@@ -126,20 +139,40 @@ const fn range(rows: &Range<u32>) -> Range<usize> {
 }
 
 impl Found {
-    /// Appends rows in groups, rows ascending within each.
-    fn grouped(&mut self, mut pairs: Vec<u64>) -> Vec<(u32, Range<u32>)> {
-        pairs.sort_unstable();
-        let mut groups: Vec<(u32, Range<u32>)> = Vec::new();
-        for pair in pairs {
-            let (group, row) = ((pair >> 32) as u32, pair as u32);
-            self.rows.push(row);
-            let end = self.rows.len() as u32;
-            match groups.last_mut() {
-                Some((last, rows)) if *last == group => rows.end = end,
-                _ => groups.push((group, end - 1..end)),
-            }
+    /// Appends rows in groups, of which there are at most `groups`; rows stay ascending within each.
+    fn grouped(&mut self, mut pairs: Vec<u64>, groups: usize) -> Vec<(u32, Range<u32>)> {
+        let base = self.rows.len() as u32;
+        if pairs.len() < groups {
+            pairs.sort_unstable();
+            self.rows.extend(pairs.iter().map(|pair| *pair as u32));
+            let mut end = base;
+            let lists = pairs.chunk_by(|one, other| one >> 32 == other >> 32).map(|list| {
+                let start = end;
+                end += list.len() as u32;
+                ((list[0] >> 32) as u32, start..end)
+            });
+            return lists.collect();
         }
-        groups
+        // Many rows in few groups: counted, not compared.
+        let mut ends = vec![0_u32; groups];
+        pairs.iter().for_each(|pair| ends[(pair >> 32) as usize] += 1);
+        let (mut end, mut lists) = (base, Vec::new());
+        for (group, count) in (0_u32..).zip(&mut ends) {
+            let start = end;
+            end += *count;
+            if start < end {
+                lists.push((group, start..end));
+            }
+            // Grows to the end as rows come.
+            *count = start;
+        }
+        self.rows.resize(end as usize, 0);
+        for pair in pairs {
+            let next = &mut ends[(pair >> 32) as usize];
+            self.rows[*next as usize] = pair as u32;
+            *next += 1;
+        }
+        lists
     }
 }
 
@@ -148,9 +181,20 @@ const fn pair(group: u32, row: u32) -> u64 {
     ((group as u64) << 32) | row as u64
 }
 
+impl Equal {
+    /// Of nodes by value.
+    fn new<K>(column: usize, mut places: Places<K>, children: impl FnOnce(Places<K>) -> Children) -> Self {
+        let mut nodes = Vec::with_capacity(places.len());
+        for place in places.values_mut() {
+            nodes.push(std::mem::replace(place, nodes.len() as u32));
+        }
+        Self { column, children: children(places), nodes }
+    }
+}
+
 impl Children {
     fn pairs(&self, cells: &Cells<'_>, rows: &[u32]) -> Vec<u64> {
-        let mut pairs = Vec::new();
+        let mut pairs = Vec::with_capacity(rows.len());
         match (self, cells) {
             (Self::Numbers(children), Cells::Numbers(values, nulls)) => {
                 for row in rows {
@@ -178,6 +222,14 @@ impl Children {
 }
 
 impl Ranges {
+    /// Nodes there are.
+    const fn nodes(&self) -> usize {
+        match self {
+            Self::Numbers(intervals) => intervals.len(),
+            Self::Texts(intervals) => intervals.len(),
+        }
+    }
+
     fn pairs(&self, cells: &Cells<'_>, rows: &[u32]) -> Vec<u64> {
         let mut pairs = Vec::new();
         match (self, cells) {
@@ -243,8 +295,8 @@ struct Builder {
 #[derive(Default)]
 struct Growing {
     here: Vec<u32>,
-    numbers: BTreeMap<usize, HashMap<i64, u32>>,
-    texts: BTreeMap<usize, HashMap<Box<str>, u32>>,
+    numbers: BTreeMap<usize, Places<i64>>,
+    texts: BTreeMap<usize, Places<Box<str>>>,
     ranges: BTreeMap<usize, Vec<Numbered<Key>>>,
 }
 
@@ -284,8 +336,8 @@ impl Builder {
 
 impl Growing {
     fn done(self) -> Node {
-        let numbers = self.numbers.into_iter().map(|(column, children)| (column, Children::Numbers(children)));
-        let texts = self.texts.into_iter().map(|(column, children)| (column, Children::Texts(children)));
+        let numbers = self.numbers.into_iter().map(|(column, places)| Equal::new(column, places, Children::Numbers));
+        let texts = self.texts.into_iter().map(|(column, places)| Equal::new(column, places, Children::Texts));
         let ranges = self.ranges.into_iter().map(|(column, ranges)| (column, Ranges::of(ranges)));
         Node { here: self.here, equal: numbers.chain(texts).collect(), ranges: ranges.collect() }
     }

@@ -70,7 +70,7 @@ impl Technology for Api {
         let OpenChannel { name, elements, limits, public_url, clock, .. } = &channel;
         let store = store::Store::open(channel.directory()?, elements, limits.clone(), clock.clone()).await?;
         let store = Arc::new(store);
-        let router = serve::router(Arc::clone(&store), name, public_url, limits.connections)?;
+        let router = serve::router(Arc::clone(&store), name, public_url)?;
         Ok(Opened { sink: Arc::new(sink::ApiSink::new(store)), router: Some(router) })
     }
 }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query as QueryParameters, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use headgate_types::{ErrorKind, FieldError, Problem};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params_from_iter};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::document;
@@ -23,7 +22,7 @@ use super::render::{self, Format};
 use super::store::{Store, failed};
 use super::table::Table;
 use crate::addresses::Addresses;
-use crate::technology::{SinkError, problem};
+use crate::technology::{Read, SinkError, problem};
 
 /// How long one statement may run.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -34,21 +33,20 @@ const STEPS: i32 = 10_000;
 #[derive(Debug, Clone)]
 pub struct Reading {
     store: Arc<Store>,
-    permits: Arc<Semaphore>,
     name: Arc<str>,
     url: Arc<str>,
 }
 
-/// What an api channel answers.
+/// What an api channel answers. A query counts as a read until it ends, even if nobody waits for it any more.
 pub fn addresses() -> Addresses<Reading> {
     Addresses::default().get("/", index).get("/openapi.json", openapi).get("/{table}", list).get("/{table}/{key}", one)
 }
 
-/// The router of the channel `name` at `url`, answering at most `connections` requests at once.
+/// The router of the channel `name` at `url`.
 ///
 /// # Errors
 /// An origin of the options is no header value.
-pub fn router(store: Arc<Store>, name: &str, url: &str, connections: u32) -> Result<Addresses, SinkError> {
+pub fn router(store: Arc<Store>, name: &str, url: &str) -> Result<Addresses, SinkError> {
     let mut origins: Vec<HeaderValue> = Vec::new();
     for origin in store.tables().iter().flat_map(|table| &table.settings.cors_origins) {
         let value = HeaderValue::from_str(origin).map_err(|_| SinkError::reject(format!("{origin:?} is no origin")))?;
@@ -56,12 +54,7 @@ pub fn router(store: Arc<Store>, name: &str, url: &str, connections: u32) -> Res
             origins.push(value);
         }
     }
-    let reading = Reading {
-        store,
-        permits: Arc::new(Semaphore::new(connections.max(1) as usize)),
-        name: name.into(),
-        url: url.into(),
-    };
+    let reading = Reading { store, name: name.into(), url: url.into() };
     let router = addresses().with_state(reading);
     if origins.is_empty() {
         return Ok(router);
@@ -103,12 +96,13 @@ async fn openapi(State(reading): State<Reading>) -> Response {
 
 async fn list(
     State(reading): State<Reading>,
+    read: Option<Extension<Read>>,
     Path(name): Path<String>,
     parameters: Result<QueryParameters<Parameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let QueryParameters(parameters) = parameters.map_err(Refusal::query)?;
-    let (table, permit) = (reading.table(&name)?, reading.permit()?);
+    let table = reading.table(&name)?;
     let query = Query::new(&table, reading.store.seal(), &parameters).map_err(Refusal::field)?;
     let format = format(parameters.format.as_deref(), &headers)?;
     let store = Arc::clone(&reading.store);
@@ -117,7 +111,7 @@ async fn list(
     let page = store
         .clone()
         .read(move |connection| {
-            let _permit = permit;
+            let _read = read;
             page(connection, &store, &table, &query, format, &asked, known.as_deref())
         })
         .await?;
@@ -145,18 +139,19 @@ struct OneParameters {
 
 async fn one(
     State(reading): State<Reading>,
+    read: Option<Extension<Read>>,
     Path((name, key)): Path<(String, String)>,
     parameters: Result<QueryParameters<OneParameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let QueryParameters(parameters) = parameters.map_err(Refusal::query)?;
-    let (table, permit) = (reading.table(&name)?, reading.permit()?);
+    let table = reading.table(&name)?;
     let fields = query::fields(&table, parameters.fields.as_deref()).map_err(Refusal::field)?;
     let (condition, values) = query::key(&table, &key).map_err(|_| Refusal::no_record())?;
     let found = reading
         .store
         .read(move |connection| {
-            let _permit = permit;
+            let _read = read;
             limited(connection, |connection| {
                 let names = fields.iter().map(|place| super::table::quoted(&table.columns[*place].name));
                 let columns: Vec<_> = names.chain(["_id".to_owned()]).collect();
@@ -185,13 +180,6 @@ impl Reading {
         let found = self.store.tables().iter().find(|table| table.name == name);
         found.cloned().ok_or_else(|| {
             Refusal::new(Problem::new(ErrorKind::NotFound, "table_not_found", format!("the channel has no {name:?}")))
-        })
-    }
-
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        Arc::clone(&self.permits).try_acquire_owned().map_err(|_| {
-            let detail = "as many requests as the channel's size allows are being answered";
-            Refusal::new(Problem::new(ErrorKind::TooManyRequests, "too_many_requests", detail).with_retry_after(1))
         })
     }
 

@@ -30,8 +30,7 @@ impl ApiSink {
 #[async_trait]
 impl Sink for ApiSink {
     async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
-        let offset = self.store.read(move |connection| write::cursor(connection, flow)).await?;
-        Ok(Some(Committed { offset }))
+        self.store.read(move |connection| write::committed(connection, flow)).await.map(Some)
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {

@@ -43,8 +43,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store, making what is missing. A table whose shape changed starts again, cursor
-    /// included, and is filled anew; elements out of scope are removed.
+    /// Opens the store, making what is missing. A table whose shape changed begins anew and is filled
+    /// again; elements out of scope are removed.
     pub async fn open(
         directory: PathBuf,
         elements: &[OutputElement],
@@ -84,7 +84,7 @@ impl Store {
         tx.execute("INSERT INTO channel (id, seal_key) VALUES (1, ?1) ON CONFLICT DO NOTHING", [key])
             .map_err(failed)?;
         let key: [u8; 32] = tx.query_row("SELECT seal_key FROM channel", [], |row| row.get(0)).map_err(failed)?;
-        follow(&tx, &tables).map_err(failed)?;
+        follow(&tx, &tables, clock.now().timestamp_millis()).map_err(failed)?;
         tx.commit().map_err(failed)?;
         Ok(Self {
             path,
@@ -178,8 +178,9 @@ impl Store {
     }
 }
 
-/// Makes the tables what the scopes ask for.
-fn follow(tx: &Connection, tables: &[Arc<Table>]) -> rusqlite::Result<()> {
+/// Makes the tables what the scopes ask for. The cursors of a table that goes stay, at 0: a file that was lost or
+/// restored has none there.
+fn follow(tx: &Connection, tables: &[Arc<Table>], now: i64) -> rusqlite::Result<()> {
     let mut statement = tx.prepare("SELECT element, shape FROM elements")?;
     let held: Vec<(String, String)> =
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
@@ -189,7 +190,10 @@ fn follow(tx: &Connection, tables: &[Arc<Table>]) -> rusqlite::Result<()> {
             let uuid = element.trim_start_matches("el_");
             tx.execute_batch(&format!("DROP TABLE IF EXISTS r_{uuid};"))?;
             tx.execute("DELETE FROM elements WHERE element = ?1", [element])?;
-            tx.execute("DELETE FROM cursors WHERE element = ?1", [element])?;
+            tx.execute(
+                "UPDATE cursors SET start_offset = 0, last_offset = 0, moved_at = ?2 WHERE element = ?1",
+                params![element, now],
+            )?;
         }
     }
     let mut statement = tx.prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ?1")?;

@@ -54,7 +54,7 @@ fn output(element: &Element, options: Value) -> OutputElement {
 async fn open_with(directory: &Path, element: &Element, output: OutputElement, limits: Limits) -> Channel {
     let clock = SystemClock::shared();
     let store = Arc::new(Store::open(directory.into(), &[output], limits.clone(), clock).await.unwrap());
-    let router = super::serve::router(Arc::clone(&store), "mine", "http://host/v1/out/ch_1", limits.connections);
+    let router = super::serve::router(Arc::clone(&store), "mine", "http://host/v1/out/ch_1");
     Channel { element: element.clone(), sink: ApiSink::new(store), router: router.unwrap().into_router() }
 }
 

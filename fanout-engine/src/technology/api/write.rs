@@ -8,20 +8,25 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params, param
 use super::cells::stored;
 use super::store::failed;
 use super::table::Table;
-use crate::technology::{Delivery, FlowKey, SinkError};
+use crate::technology::{Committed, Delivery, FlowKey, SinkError};
 
 /// How long a lane that does not move may still bring records from before a delete.
 const LANE_REST: TimeDelta = TimeDelta::days(7);
 
 /// How far the store holds a flow; 0: nothing.
 pub fn cursor(connection: &Connection, flow: FlowKey) -> Result<u64, SinkError> {
+    committed(connection, flow).map(|committed| committed.offset)
+}
+
+/// The place the store holds for a flow. One that stands at 0 was put there when the table began anew.
+pub fn committed(connection: &Connection, flow: FlowKey) -> Result<Committed, SinkError> {
     let held: Option<i64> = connection
         .prepare_cached("SELECT last_offset FROM cursors WHERE element = ?1 AND lane = ?2")
         .and_then(|mut statement| {
             statement.query_row(params![flow.element.to_string(), flow.lane.as_str()], |row| row.get(0)).optional()
         })
         .map_err(failed)?;
-    Ok(held.unwrap_or(0) as u64)
+    Ok(Committed { offset: held.unwrap_or(0) as u64, begun_anew: held == Some(0) })
 }
 
 /// Writes what of the range the store does not hold yet, and moves the cursor, or neither.
@@ -31,7 +36,9 @@ pub fn write(connection: &mut Connection, table: &Table, delivery: &Delivery, no
     let (element, lane) = (delivery.flow.element.to_string(), delivery.flow.lane);
     tx.prepare_cached(
         "INSERT INTO cursors (element, lane, start_offset, last_offset, epoch, moved_at)
-         VALUES (?1, ?2, ?3, ?3, 0, ?4) ON CONFLICT DO NOTHING",
+         VALUES (?1, ?2, ?3, ?3, 0, ?4)
+         ON CONFLICT (element, lane) DO UPDATE
+            SET start_offset = excluded.start_offset, last_offset = excluded.last_offset WHERE last_offset = 0",
     )
     .and_then(|mut statement| statement.execute(params![element, lane.as_str(), delivery.after as i64, now]))
     .map_err(failed)?;

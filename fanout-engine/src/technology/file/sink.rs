@@ -139,7 +139,7 @@ impl Sink for FileSink {
     async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
         // Whoever asks starts from the files; what was collected before comes again.
         self.collected.lock().await.remove(&flow);
-        Ok(Some(Committed { offset: self.files.cursor(flow).await? }))
+        Ok(Some(Committed::through(self.files.cursor(flow).await?)))
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {

@@ -14,12 +14,11 @@ use headgate_types::limits::Limits;
 use headgate_types::{ErrorKind, FieldError, Problem, SharedClock};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::settings::VISIBILITY;
 use super::store::{Queue, Receipt, Received, Verdict};
 use crate::addresses::Addresses;
-use crate::technology::problem::{Refused, too_many_connections};
+use crate::technology::problem::Refused;
 use crate::technology::{OpenChannel, SinkError};
 
 /// Messages per answer when none are asked for, and at most.
@@ -33,7 +32,6 @@ const MAX_NAMED: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Working {
     queue: Arc<Queue>,
-    connections: Arc<Semaphore>,
     elements: Arc<[String]>,
     answer_bytes: usize,
     clock: SharedClock,
@@ -50,7 +48,6 @@ impl Working {
     pub fn new(queue: Arc<Queue>, limits: &Limits, elements: Vec<String>, clock: SharedClock) -> Self {
         Self {
             queue,
-            connections: Arc::new(Semaphore::new(limits.connections.max(1) as usize)),
             elements: elements.into(),
             answer_bytes: usize::try_from(limits.payload_bytes).unwrap_or(usize::MAX).max(1),
             clock,
@@ -130,7 +127,6 @@ async fn receive(State(working): State<Working>, asked: Asked<Wanted>) -> Result
     let wait = within("wait", wanted.wait, 0, 0..=MAX_WAIT)?;
     let queue = &working.queue;
     let visibility = within("visibility", wanted.visibility, queue.settings().visibility.as_secs(), VISIBILITY)?;
-    let _connection = working.connections.try_acquire().map_err(|_| too_many_connections())?;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(wait);
     let (mut news, mut closed) = (queue.news(), queue.closed());
     loop {

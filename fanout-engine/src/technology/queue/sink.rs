@@ -32,7 +32,7 @@ impl QueueSink {
 #[async_trait]
 impl Sink for QueueSink {
     async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
-        Ok(Some(Committed { offset: self.queue.cursor(flow).await? }))
+        Ok(Some(Committed::through(self.queue.cursor(flow).await?)))
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {

@@ -6,13 +6,13 @@
 //! `.fifo` keeps the order of a key (its message group) and drops such repetitions for five minutes.
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use headgate_aws::{Failure, SdkConfig};
 use headgate_types::channel::Lane;
 use headgate_types::{Failpoint, reach};
 
-use crate::cloud::Failure;
+use crate::cloud::is_throttle;
 use crate::technology::cloud::About;
 use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Target};
 use crate::technology::{FlowKey, SinkError};
@@ -112,7 +112,7 @@ impl Service for Messages<'_> {
         for failed in answer.failed {
             let Some(fate) = place(&failed.id).and_then(|index| fates.get_mut(index)) else { continue };
             let failure = Failure::said(failed.code, failed.message.unwrap_or_default());
-            *fate = match failed.sender_fault && !failure.is_throttle() {
+            *fate = match failed.sender_fault && !is_throttle(&failure) {
                 true => Fate::Refused(failure.about(WHAT).to_string()),
                 false => Fate::Later(failure),
             };

@@ -6,13 +6,12 @@
 //! sent, so after a crash up to one range comes again under the same ids.
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
+use headgate_aws::{Failure, SdkConfig};
 use headgate_types::{Failpoint, reach};
 
-use crate::cloud::Failure;
 use crate::technology::cloud::About;
 use crate::technology::lanes::{Envelope, Fate, Most, Row, Service, Target};
 use crate::technology::{FlowKey, SinkError};

@@ -80,8 +80,8 @@ pub fn check(position: u64, ends: Ends) -> Result<(), Problem> {
         ErrorKind::Gone,
         "position_too_old",
         format!(
-            "the records behind position {position} are no longer retained; read from {} (after=earliest), or order a \
-             replay for what is missing",
+            "the records behind position {position} are no longer retained; read from {} (after=earliest), or order the \
+             channel anew with its history for what is missing",
             ends.floor
         ),
     ))

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use headgate_types::limits::Limits;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::block::{Block, Kept, NewRecords, ends_of};
@@ -70,7 +70,6 @@ pub struct Ring {
     reader: Mutex<Reader>,
     ends: watch::Sender<Ends>,
     closed: watch::Sender<bool>,
-    connections: Arc<Semaphore>,
 }
 
 /// The writing end.
@@ -134,7 +133,6 @@ impl Ring {
             reader: Mutex::new(Reader { database: None, used: Instant::now() }),
             ends: watch::Sender::new(ends),
             closed: watch::Sender::new(false),
-            connections: Arc::new(Semaphore::new(limits.connections.max(1) as usize)),
         })
     }
 
@@ -262,11 +260,6 @@ impl Ring {
     /// Turns to true when the channel closes.
     pub fn closed(&self) -> watch::Receiver<bool> {
         self.closed.subscribe()
-    }
-
-    /// The connections that may still be opened.
-    pub fn connections(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.connections)
     }
 
     /// Ends every reader and marks the file as left in order.

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
@@ -12,23 +11,28 @@ use axum::extract::{Query as QueryOf, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::Stream;
+use axum::{Extension, Json};
+use futures::{Stream, StreamExt};
 use headgate_types::{ErrorKind, Problem, SharedClock};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::block::Kept;
 use super::follow::{Follower, Next};
 use super::query::Query;
 use super::ring::Ring;
 use crate::addresses::Addresses;
-use crate::technology::OpenChannel;
-use crate::technology::problem::{Refused, too_many_connections};
+use crate::technology::problem::Refused;
+use crate::technology::{OpenChannel, Read};
 
 /// The header that says where to read on.
 const NEXT_POSITION: &str = "headgate-next-position";
 /// How often a quiet connection shows that it lives; below the idle limits of common proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A connection that stays ends after this long, and the client comes back with its last position: whoever
+/// had its key rotated, or was revoked, does not read on for longer.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// How long a client that does not read is waited for when its connection ends.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Records taken from the ring at once by a connection that stays.
 const CHUNK: usize = 500;
 
@@ -36,9 +40,9 @@ const CHUNK: usize = 500;
 #[derive(Debug, Clone)]
 pub struct Reading {
     ring: Arc<Ring>,
-    connections: Arc<Semaphore>,
     elements: Arc<[String]>,
     clock: SharedClock,
+    longest: Duration,
 }
 
 /// The router of one stream channel.
@@ -57,15 +61,17 @@ type Asked = Result<QueryOf<Query>, QueryRejection>;
 impl Reading {
     /// A ring read by the names of its elements.
     pub fn new(ring: Arc<Ring>, elements: Vec<String>, clock: SharedClock) -> Self {
-        Self { connections: ring.connections(), elements: elements.into(), clock, ring }
+        Self { elements: elements.into(), clock, longest: LONGEST, ring }
     }
 
-    /// Checks the request and takes a connection.
-    async fn begin(
-        &self,
-        asked: Asked,
-        headers: &HeaderMap,
-    ) -> Result<(Query, Follower, OwnedSemaphorePermit), Refused> {
+    /// The same with connections that end after `longest`.
+    #[cfg(test)]
+    pub fn ending_after(self, longest: Duration) -> Self {
+        Self { longest, ..self }
+    }
+
+    /// Checks the request.
+    async fn begin(&self, asked: Asked, headers: &HeaderMap) -> Result<(Query, Follower), Refused> {
         let QueryOf(query) = asked?;
         if let Some(name) = &query.element
             && !self.elements.contains(name)
@@ -79,9 +85,8 @@ impl Reading {
         }
         let ends = *self.ring.ends().borrow();
         let start = query.start(headers, ends)?;
-        let permit = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| too_many_connections())?;
         let follower = Follower::new(Arc::clone(&self.ring), start, query.element.clone());
-        Ok((query, follower, permit))
+        Ok((query, follower))
     }
 }
 
@@ -100,7 +105,7 @@ async fn ends(State(reading): State<Reading>) -> Response {
 }
 
 async fn poll(State(reading): State<Reading>, headers: HeaderMap, asked: Asked) -> Result<Response, Refused> {
-    let (query, mut follower, _permit) = reading.begin(asked, &headers).await?;
+    let (query, mut follower) = reading.begin(asked, &headers).await?;
     let records = match follower.next(query.limit(), query.wait()).await? {
         Next::Records(records) => records,
         Next::Nothing | Next::Closed => Vec::new(),
@@ -120,22 +125,22 @@ async fn poll(State(reading): State<Reading>, headers: HeaderMap, asked: Asked) 
 }
 
 async fn sse(State(reading): State<Reading>, headers: HeaderMap, asked: Asked) -> Result<Response, Refused> {
-    let (_, follower, permit) = reading.begin(asked, &headers).await?;
-    let stream = Sse::new(events(follower, permit)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let (_, follower) = reading.begin(asked, &headers).await?;
+    let events = events(follower).take_until(tokio::time::sleep(reading.longest));
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     // Buffering proxies would hold events back.
     Ok(([("x-accel-buffering", "no")], stream).into_response())
 }
 
-fn events(follower: Follower, permit: OwnedSemaphorePermit) -> impl Stream<Item = Result<Event, Infallible>> {
-    // The permit lives as long as the stream, so a connection counts until it is gone.
-    let chunks = futures::stream::unfold(Some((follower, permit)), |state| async move {
-        let (mut follower, permit) = state?;
+fn events(follower: Follower) -> impl Stream<Item = Result<Event, Infallible>> {
+    let chunks = futures::stream::unfold(Some(follower), |follower| async move {
+        let mut follower = follower?;
         match follower.next(CHUNK, KEEP_ALIVE).await {
             Ok(Next::Records(records)) => {
                 let events = records.iter().map(event).collect::<Vec<_>>();
-                Some((events, Some((follower, permit))))
+                Some((events, Some(follower)))
             }
-            Ok(Next::Nothing) => Some((Vec::new(), Some((follower, permit)))),
+            Ok(Next::Nothing) => Some((Vec::new(), Some(follower))),
             Ok(Next::Closed) => None,
             Err(problem) => {
                 let event = Event::default().event("problem").data(json!(problem).to_string());
@@ -143,7 +148,7 @@ fn events(follower: Follower, permit: OwnedSemaphorePermit) -> impl Stream<Item 
             }
         }
     });
-    futures::StreamExt::flat_map(chunks, |events| futures::stream::iter(events.into_iter().map(Ok)))
+    chunks.flat_map(|events| futures::stream::iter(events.into_iter().map(Ok)))
 }
 
 fn event(record: &Kept) -> Event {
@@ -152,36 +157,47 @@ fn event(record: &Kept) -> Event {
 
 async fn socket(
     State(reading): State<Reading>,
+    read: Option<Extension<Read>>,
     headers: HeaderMap,
     asked: Asked,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Refused> {
     let upgrade =
         upgrade.map_err(|rejection| Problem::new(ErrorKind::Invalid, "websocket_expected", rejection.body_text()))?;
-    let (_, follower, permit) = reading.begin(asked, &headers).await?;
-    Ok(upgrade.on_upgrade(move |socket| follow_socket(socket, follower, permit)))
+    let (_, follower) = reading.begin(asked, &headers).await?;
+    Ok(upgrade.on_upgrade(async move |mut socket| {
+        let ended = tokio::time::timeout(reading.longest, follow_socket(&mut socket, follower)).await;
+        let again = || Some((1001, "this connection is old; go on after the last position".to_owned()));
+        if let Some((code, reason)) = ended.unwrap_or_else(|_| again()) {
+            let farewell = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+            // The peer may be gone already, which is what is wanted.
+            let _ = tokio::time::timeout(FAREWELL, socket.send(farewell)).await;
+        }
+        // A connection counts until it is gone.
+        drop(read);
+    }))
 }
 
 /// Sends records as text frames until either side ends it. What the client sends is not looked
-/// at; reading it answers pings and notices the end.
-async fn follow_socket(mut socket: WebSocket, mut follower: Follower, _permit: OwnedSemaphorePermit) {
+/// at; reading it answers pings and notices the end. Returns why we end it (RFC 6455 §7.4), if the client did not.
+async fn follow_socket(socket: &mut WebSocket, mut follower: Follower) -> Option<(u16, String)> {
     loop {
         let next = tokio::select! {
             next = follower.next(CHUNK, KEEP_ALIVE) => next,
             heard = socket.recv() => match heard {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => continue,
             },
         };
         let sent = match next {
-            Ok(Next::Records(records)) => send(&mut socket, &records).await,
+            Ok(Next::Records(records)) => send(socket, &records).await,
             Ok(Next::Nothing) => socket.send(Message::Ping(Vec::new().into())).await,
-            Ok(Next::Closed) => return close(socket, 1001, "the channel closed".to_owned()).await,
+            Ok(Next::Closed) => return Some((1001, "the channel closed".to_owned())),
             // 1008: policy violation, the nearest there is to "gone".
-            Err(problem) => return close(socket, 1008, problem.code).await,
+            Err(problem) => return Some((1008, problem.code)),
         };
         if sent.is_err() {
-            return;
+            return None;
         }
     }
 }
@@ -193,11 +209,6 @@ async fn send(socket: &mut WebSocket, records: &[Kept]) -> Result<(), axum::Erro
         socket.send(Message::Text(String::from_utf8_lossy(&text).into_owned().into())).await?;
     }
     Ok(())
-}
-
-async fn close(mut socket: WebSocket, code: u16, reason: String) {
-    // The peer may be gone already, which is what is wanted.
-    let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
 }
 
 /// `{"position":…,"element":…,"lane":…,"data":{…}}`; `data` keeps its canonical bytes, so that

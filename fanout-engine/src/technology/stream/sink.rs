@@ -31,7 +31,7 @@ impl StreamSink {
 impl Sink for StreamSink {
     async fn cursor(&self, flow: FlowKey) -> Result<Option<Committed>, SinkError> {
         let offset = self.ring.cursor(flow).await?.unwrap_or(0);
-        Ok(Some(Committed { offset }))
+        Ok(Some(Committed::through(offset)))
     }
 
     async fn write(&self, delivery: &Delivery) -> Result<Written, SinkError> {

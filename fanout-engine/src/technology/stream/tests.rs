@@ -1,6 +1,7 @@
 //! Reading as a client does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -40,9 +41,13 @@ async fn open(directory: &tempfile::TempDir, clock: &Arc<FakeClock>, limits: &Li
     use headgate_types::Clock;
     let ring = Arc::new(Ring::open(directory.path(), limits, clock.now()).await.unwrap());
     let clock: SharedClock = Arc::clone(clock) as SharedClock;
-    let reading = Reading::new(Arc::clone(&ring), vec!["a".to_owned(), "b".to_owned()], clock);
+    let reading = reading(&ring, clock);
     let router = serve::addresses().with_state(reading).into_router();
     (ring, router)
+}
+
+fn reading(ring: &Arc<Ring>, clock: SharedClock) -> Reading {
+    Reading::new(Arc::clone(ring), vec!["a".to_owned(), "b".to_owned()], clock)
 }
 
 impl Bench {
@@ -188,8 +193,8 @@ async fn a_ring_that_rests_lets_go_of_its_file_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn events_carry_their_position_and_the_size_caps_connections() {
-    let mut bench = bench(Limits { connections: 1, ..PLENTY }).await;
+async fn events_carry_their_position_and_end_when_the_channel_closes() {
+    let mut bench = bench(PLENTY).await;
     bench.append("a", 2).await;
     let request = Request::get("/sse").header("last-event-id", "1").body(Body::empty()).unwrap();
     let response = bench.router.clone().oneshot(request).await.unwrap();
@@ -199,11 +204,61 @@ async fn events_carry_their_position_and_the_size_caps_connections() {
     for part in ["id: 2\n", "event: a\n", "data: {\"n\":2}\n"] {
         assert!(first.contains(part), "{first}");
     }
-    assert_eq!(bench.code("/records").await, (429, "too_many_connections".to_owned()));
     bench.ring.close().await;
     assert!(body.next().await.is_none(), "the stream ends when the channel closes");
-    drop(body);
-    assert_eq!(bench.get("/").await.0, StatusCode::OK);
+}
+
+/// Whoever may not read any more is not sent records for longer than a connection lasts; whoever may goes on.
+#[tokio::test]
+async fn connections_that_stay_end_in_time_and_their_clients_go_on_where_they_were() {
+    use tokio_tungstenite::tungstenite::Message;
+
+    let mut bench = bench(PLENTY).await;
+    bench.append("a", 3).await;
+    let reading = reading(&bench.ring, Arc::clone(&bench.clock) as SharedClock);
+    let router = serve::addresses().with_state(reading.ending_after(Duration::from_millis(300))).into_router();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let ended = async |url: String| {
+        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        let mut positions = Vec::new();
+        loop {
+            match socket.next().await.unwrap().unwrap() {
+                Message::Text(text) => {
+                    let record: Value = serde_json::from_str(&text).unwrap();
+                    positions.push(record["position"].as_u64().unwrap());
+                }
+                Message::Close(frame) => return (positions, u16::from(frame.unwrap().code)),
+                _ => {}
+            }
+        }
+    };
+    // Only a connection that does not end by itself takes so long.
+    let ended = async |url| tokio::time::timeout(Duration::from_secs(60), ended(url)).await.unwrap();
+    let (mut positions, code) = ended(format!("ws://{address}/ws?after=earliest")).await;
+    assert_eq!(code, 1001);
+    // How much came in time is not what is tested.
+    let last = positions.last().copied().unwrap_or(0);
+    bench.append("a", 2).await;
+    while positions.last() != Some(&5) {
+        let last = positions.last().copied().unwrap_or(0);
+        let after = if last == 0 { "earliest".to_owned() } else { last.to_string() };
+        positions.extend(ended(format!("ws://{address}/ws?after={after}")).await.0);
+    }
+    assert!(last <= 3);
+    assert_eq!(positions, [1, 2, 3, 4, 5]);
+
+    let mut seen: Vec<String> = Vec::new();
+    while seen.last().is_none_or(|last| last != "5") {
+        let request = reqwest::Client::new().get(format!("http://{address}/sse?after=earliest"));
+        let request = request.timeout(Duration::from_secs(60));
+        let request = seen.iter().last().iter().fold(request, |request, last| request.header("last-event-id", *last));
+        // The whole body: the stream ended by itself.
+        let body = request.send().await.unwrap().text().await.unwrap();
+        seen.extend(body.lines().filter_map(|line| Some(line.strip_prefix("id: ")?.to_owned())));
+    }
+    assert_eq!(seen, ["1", "2", "3", "4", "5"]);
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use headgate_aws::Failure;
 
-use super::failure::Failure;
+use super::failure::told_of;
 use crate::driver::DriverError;
 
 /// Pages of 1,000 versions removed in one call of the driver; the next call goes on.
@@ -24,7 +25,7 @@ pub(super) struct Bucket(pub Client);
 impl Bucket {
     /// Removes versions and delete markers, page by page. A bucket that is gone is empty.
     pub(super) async fn empty(&self, name: &str) -> Result<Emptied, DriverError> {
-        let failed = |failure: Failure| failure.about("the bucket could not be emptied");
+        let failed = |failure: Failure| told_of(&failure, "the bucket could not be emptied");
         let mut removed = 0;
         for _ in 0..PAGES {
             // Always the first page: what was on it is gone by the next time.

@@ -2,8 +2,8 @@
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::types::{Capability, Parameter, StackEvent, StackResourceSummary, Tag};
+use headgate_aws::Failure;
 
-use super::failure::Failure;
 use super::stack::{Parameters, Stack};
 
 /// The type of a stack's own events.

@@ -2,9 +2,9 @@
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::config::retry::RetryConfig;
+use headgate_aws::Failure;
 use secrecy::SecretString;
 
-use super::failure::Failure;
 use crate::driver::AccessKey;
 
 #[derive(Debug, Clone)]

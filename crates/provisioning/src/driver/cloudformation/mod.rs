@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use headgate_aws::{Failure, Kind, SdkConfig};
 use headgate_types::{ChannelId, TenantId};
 
 use self::bucket::Bucket;
 use self::calls::{Calls, Operation, Wanted};
-use self::failure::{Failure, SLOW_DOWN, told};
+use self::failure::{SLOW_DOWN, told, told_of};
 use self::keys::Keys;
 use self::stack::{Next, Parameters, Stack, Standing};
 use self::template::Template;
@@ -91,7 +92,7 @@ impl From<Killed> for Trouble {
 impl From<Trouble> for DriverError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Aws(failure, what) => failure.about(what),
+            Trouble::Aws(failure, what) => told_of(&failure, what),
             Trouble::Driver(error) => error,
         }
     }
@@ -137,7 +138,7 @@ impl CloudFormationDriver {
     /// # Errors
     /// When the settings cannot work, or no region is known.
     pub async fn open(settings: CloudFormationSettings) -> Result<Self, SettingsError> {
-        let config = settings.load().await;
+        let config = settings.aws.load(settings::PATIENCE).await;
         Self::with_failpoints(settings, &config, NoFailpoints::shared())
     }
 
@@ -147,7 +148,7 @@ impl CloudFormationDriver {
     /// As [`CloudFormationDriver::open`].
     pub fn with_failpoints(
         settings: CloudFormationSettings,
-        config: &aws_config::SdkConfig,
+        config: &SdkConfig,
         failpoints: SharedFailpoints,
     ) -> Result<Self, SettingsError> {
         settings.check()?;
@@ -375,7 +376,7 @@ fn unexpected(found: &Stack) -> DriverError {
 /// Being asked to slow down is no failure: the order waits and keeps its attempts.
 fn patient<T: From<Pending>>(result: Result<T, Trouble>) -> Result<T, DriverError> {
     match result {
-        Err(Trouble::Aws(failure, _)) if failure.is_throttle() => {
+        Err(Trouble::Aws(failure, _)) if failure.kind() == Kind::Throttled => {
             Ok(Pending(SLOW_DOWN, "AWS asks to slow down".to_owned(), None).into())
         }
         Err(trouble) => Err(trouble.into()),

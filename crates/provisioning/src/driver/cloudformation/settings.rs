@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use headgate_aws::{Patience, Reach};
 use serde_json::Value;
 
 use super::stack::{
@@ -17,21 +15,20 @@ use crate::driver::ResourceSpec;
 /// How often a stack that is under way is looked at. A stack takes a minute or more, and every
 /// order asks for itself.
 const POLL: Duration = Duration::from_secs(5);
-const TRIES: u32 = 5;
-const ONE_TRY: Duration = Duration::from_secs(20);
-const ONE_CALL: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Patience =
+    Patience { tries: 5, one_try: Duration::from_secs(20), one_call: Duration::from_secs(90) };
 
-/// What an installation says about its AWS account. Credentials are found by the SDK.
+/// What an installation says about its AWS account.
 #[derive(Debug, Clone)]
 pub struct CloudFormationSettings {
     /// Name of the installation: the sweep touches only stacks that carry it.
     pub installation: String,
     /// ARN of the role that the platform's processes run under.
     pub platform_role: String,
-    /// The region; None: as the SDK finds it.
-    pub region: Option<String>,
-    /// Where every service of AWS is reached; None: as the SDK finds it.
-    pub endpoint_url: Option<String>,
+    /// ARN of the policy that users and roles of channels may do no more than; None: they are not bounded.
+    pub boundary: Option<String>,
+    /// Where the account is.
+    pub aws: Reach,
     /// How often a stack that is under way is looked at.
     pub poll: Duration,
 }
@@ -47,6 +44,9 @@ pub enum SettingsError {
     /// The platform's role is no ARN of a role.
     #[error("{0:?} is not the ARN of a role, such as arn:aws:iam::123456789012:role/headgate")]
     PlatformRole(String),
+    /// The boundary is no ARN of a policy.
+    #[error("{0:?} is not the ARN of a managed policy, such as arn:aws:iam::123456789012:policy/headgate/boundary")]
+    Boundary(String),
     /// Neither settings, environment nor profile name a region.
     #[error("no AWS region is given")]
     NoRegion,
@@ -59,8 +59,8 @@ impl CloudFormationSettings {
         Self {
             installation: installation.into(),
             platform_role: platform_role.into(),
-            region: None,
-            endpoint_url: None,
+            boundary: None,
+            aws: Reach::default(),
             poll: POLL,
         }
     }
@@ -72,29 +72,13 @@ impl CloudFormationSettings {
         if !name.first().is_some_and(u8::is_ascii_lowercase) || name.len() > 31 || !name.iter().all(known) {
             return Err(SettingsError::Installation(self.installation.clone()));
         }
-        let parts: Vec<_> = self.platform_role.splitn(6, ':').collect();
-        let is_role = matches!(parts[..], ["arn", partition, "iam", "", account, resource]
-            if partition.starts_with("aws")
-                && account.len() == 12
-                && account.bytes().all(|byte| byte.is_ascii_digit())
-                && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
-        if is_role { Ok(()) } else { Err(SettingsError::PlatformRole(self.platform_role.clone())) }
-    }
-
-    /// Finds region and credentials as every AWS program does.
-    pub(super) async fn load(&self) -> SdkConfig {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-            .timeout_config(
-                TimeoutConfig::builder().operation_attempt_timeout(ONE_TRY).operation_timeout(ONE_CALL).build(),
-            );
-        if let Some(region) = &self.region {
-            loader = loader.region(Region::new(region.clone()));
+        if !is_arn_of("role/", &self.platform_role) {
+            return Err(SettingsError::PlatformRole(self.platform_role.clone()));
         }
-        if let Some(url) = &self.endpoint_url {
-            loader = loader.endpoint_url(url);
+        match &self.boundary {
+            Some(boundary) if !is_arn_of("policy/", boundary) => Err(SettingsError::Boundary(boundary.clone())),
+            _ => Ok(()),
         }
-        loader.load().await
     }
 
     pub(super) fn parameters(&self, spec: &ResourceSpec, template: &Template) -> Parameters {
@@ -114,6 +98,10 @@ impl CloudFormationSettings {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
+        // Left out without one, so that stacks of before it was known need no change.
+        if let Some(boundary) = &self.boundary {
+            parameters.insert("PermissionsBoundary".to_owned(), boundary.clone());
+        }
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let own = spec.parameters.iter().filter(|(key, _)| template.takes(key) && !parameters.contains_key(*key));
         let own: Vec<_> = own.map(|(key, value)| (key.clone(), text(value))).collect();
@@ -130,6 +118,16 @@ impl CloudFormationSettings {
             (TAG_COST, spec.tenant.to_string()),
         ]
     }
+}
+
+/// Whether it names something of IAM's in an account, for example with `role/`.
+fn is_arn_of(kind: &str, arn: &str) -> bool {
+    let parts: Vec<_> = arn.splitn(6, ':').collect();
+    matches!(parts[..], ["arn", partition, "iam", "", account, resource]
+        if partition.starts_with("aws")
+            && account.len() == 12
+            && account.bytes().all(|byte| byte.is_ascii_digit())
+            && resource.strip_prefix(kind).is_some_and(|name| !name.is_empty()))
 }
 
 #[cfg(test)]
@@ -156,6 +154,14 @@ mod tests {
                 CloudFormationSettings::new("a", role).check(),
                 Err(SettingsError::PlatformRole(role.to_owned()))
             );
+        }
+        let bounded = |boundary: &str| CloudFormationSettings {
+            boundary: Some(boundary.to_owned()),
+            ..CloudFormationSettings::new("a", role)
+        };
+        assert_eq!(bounded("arn:aws:iam::123456789012:policy/headgate/boundary").check(), Ok(()));
+        for boundary in ["", "boundary", "arn:aws:iam::123456789012:role/a", "arn:aws:iam::aws:policy/ReadOnlyAccess"] {
+            assert_eq!(bounded(boundary).check(), Err(SettingsError::Boundary(boundary.to_owned())));
         }
     }
 }

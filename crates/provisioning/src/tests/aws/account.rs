@@ -4,9 +4,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_iam::config::Credentials;
+use headgate_aws::SdkConfig;
+use headgate_aws::testing::config;
 use serde_json::Value;
 
 use crate::driver::cloudformation::{CloudFormationDriver, CloudFormationSettings};
@@ -15,12 +14,14 @@ use crate::failpoint::{NoFailpoints, SharedFailpoints};
 #[path = "../../../../../tests/aws/account.rs"]
 mod shared;
 
-pub(in crate::tests) use shared::PLATFORM_ROLE;
+pub(in crate::tests) use shared::{BOUNDARY, PLATFORM_ROLE};
 
 #[derive(Debug)]
 pub(in crate::tests) struct Account {
     account: shared::Account,
     config: SdkConfig,
+    /// The boundary of users and roles, where rights are enforced.
+    boundary: Option<String>,
 }
 
 impl Deref for Account {
@@ -35,9 +36,8 @@ impl Account {
     /// None where there is no Python that has moto.
     pub(in crate::tests) async fn start() -> Option<Self> {
         let account = shared::Account::start().await?;
-        let operator = Credentials::new(&account.key.0, &account.key.1, None, None, "test");
-        let config = config(&account, operator).await;
-        Some(Self { account, config })
+        let config = config(&account.url, &account.key.0, &account.key.1, None).await;
+        Some(Self { account, config, boundary: None })
     }
 
     pub(in crate::tests) fn config(&self) -> &SdkConfig {
@@ -55,6 +55,7 @@ impl Account {
     ) -> Arc<CloudFormationDriver> {
         let mut settings = CloudFormationSettings::new(installation, PLATFORM_ROLE);
         settings.poll = Duration::from_millis(10);
+        settings.boundary.clone_from(&self.boundary);
         Arc::new(CloudFormationDriver::with_failpoints(settings, &self.config, failpoints).unwrap())
     }
 
@@ -62,19 +63,8 @@ impl Account {
     pub(in crate::tests) async fn enforce(&mut self) -> Value {
         let people = self.account.enforce("test").await;
         let text = |name: &str| people["platform"][name].as_str().unwrap().to_owned();
-        let session = Credentials::new(text("id"), text("secret"), Some(text("token")), None, "test");
-        self.config = config(&self.account, session).await;
+        self.config = config(&self.account.url, &text("id"), &text("secret"), Some(text("token"))).await;
+        self.boundary = Some(BOUNDARY.to_owned());
         people
     }
-}
-
-async fn config(account: &shared::Account, credentials: Credentials) -> SdkConfig {
-    let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(10));
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .endpoint_url(&account.url)
-        .credentials_provider(credentials)
-        .retry_config(retries)
-        .load()
-        .await
 }

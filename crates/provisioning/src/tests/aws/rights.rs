@@ -23,10 +23,8 @@ fn written() -> (BTreeSet<(String, String)>, BTreeMap<String, String>) {
     let text = |value: &Yaml| value.as_str().unwrap().to_owned();
     let template: Yaml = serde_yaml_ng::from_str(ROLE).unwrap();
     let (mut rights, mut not_seen) = (BTreeSet::new(), BTreeMap::new());
-    for resource in template["Resources"].as_mapping().unwrap().values() {
-        if resource["Type"].as_str() != Some("AWS::IAM::ManagedPolicy") {
-            continue;
-        }
+    for name in ["OwnPolicy", "StackPolicy"] {
+        let resource = &template["Resources"][name];
         for statement in resource["Properties"]["PolicyDocument"]["Statement"].as_sequence().unwrap() {
             let actions = &statement["Action"];
             let actions = actions.as_sequence().cloned().unwrap_or_else(|| vec![actions.clone()]);

@@ -59,7 +59,7 @@ impl Bucket<'_> {
     async fn taken(&self, object: &Object) -> Result<bool, Failure> {
         let door = &self.reach.door;
         let limit = door.channel.limits.payload_bytes;
-        let Ok(_connection) = door.channel.connections.acquire().await else { return Ok(false) };
+        let Some(_request) = door.channel.allowance.request_in_turn().await else { return Ok(false) };
         if object.size.is_some_and(|size| size > limit) {
             return self.refuse(object, too_large(object.size.unwrap_or_default(), limit)).await;
         }

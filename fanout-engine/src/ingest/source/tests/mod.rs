@@ -7,9 +7,7 @@ mod stream;
 
 use std::time::{Duration, Instant};
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
+use headgate_aws::SdkConfig;
 
 use headgate_types::channel::{Binding, CloudBinding, CloudClient};
 use headgate_types::limits::Limits;
@@ -46,13 +44,7 @@ struct World {
 impl World {
     async fn start() -> Option<Self> {
         let account = Account::start().await?;
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .endpoint_url(&account.url)
-            .credentials_provider(Credentials::new("AKIATEST", "secret", None, None, "test"))
-            .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(10)))
-            .load()
-            .await;
+        let config = headgate_aws::testing::config(&account.url, "AKIATEST", "secret", None).await;
         Some(Self { account, config })
     }
 

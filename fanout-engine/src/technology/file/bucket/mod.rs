@@ -26,9 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use headgate_aws::{Failure, Kind, SdkConfig};
 use headgate_types::{Failpoint, SharedClock, reach};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
@@ -38,7 +38,6 @@ use self::objects::Objects;
 use self::state::{Intent, Manifest, State};
 use super::files::Files;
 use super::store::{Listed, NewFile};
-use crate::cloud::Failure;
 use crate::technology::cloud::About;
 use crate::technology::{FlowKey, OpenChannel, SinkError};
 
@@ -171,7 +170,7 @@ impl Bucket {
                     known.manifest_tag = Some(tag);
                     break;
                 }
-                Err(failure) if failure.is_conflict() && attempt < TRIES => {
+                Err(failure) if failure.kind() == Kind::Conflict && attempt < TRIES => {
                     let found = self.objects.document(MANIFEST).await?;
                     known.files = found.as_ref().map_or(Ok(Vec::new()), |found| {
                         Manifest::read(&found.content).map(|manifest| manifest.files)
@@ -327,7 +326,7 @@ fn flow_name(flow: FlowKey) -> String {
 }
 
 fn told(failure: Failure) -> SinkError {
-    if failure.is_conflict() { taken_over() } else { failure.about("the channel's bucket") }
+    if failure.kind() == Kind::Conflict { taken_over() } else { failure.about("the channel's bucket") }
 }
 
 fn taken_over() -> SinkError {

@@ -6,9 +6,9 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use headgate_aws::{Failure, Kind};
 
 use super::super::store::Listed;
-use crate::cloud::Failure;
 
 /// Bytes of a part; S3 takes 10,000 of them, each but the last of at least 5 MiB.
 const PART_BYTES: usize = 8 << 20;
@@ -47,7 +47,7 @@ impl Objects {
     pub async fn document(&self, key: &str) -> Result<Option<Document>, Failure> {
         let answer = match self.client.get_object().bucket(&self.bucket).key(key).send().await.map_err(Failure::from) {
             Ok(answer) => answer,
-            Err(failure) if failure.is_absent() => return Ok(None),
+            Err(failure) if failure.kind() == Kind::Absent => return Ok(None),
             Err(failure) => return Err(failure),
         };
         let tag = answer.e_tag.unwrap_or_default();
@@ -72,7 +72,7 @@ impl Objects {
             .body(ByteStream::from(content.clone()));
         match request.send().await.map_err(Failure::from) {
             Ok(answer) => Ok(answer.e_tag.unwrap_or_default()),
-            Err(failure) if failure.is_conflict() => match self.document(key).await? {
+            Err(failure) if failure.kind() == Kind::Conflict => match self.document(key).await? {
                 Some(found) if found.content == content => Ok(found.tag),
                 _ => Err(failure),
             },
@@ -136,7 +136,7 @@ impl Objects {
     pub async fn abort(&self, name: &str, upload: &str) -> Result<(), Failure> {
         let request = self.client.abort_multipart_upload().bucket(&self.bucket).key(key(name)).upload_id(upload);
         match request.send().await.map_err(Failure::from) {
-            Err(failure) if !failure.is("NoSuchUpload") && !failure.is_absent() => Err(failure),
+            Err(failure) if !failure.is("NoSuchUpload") && failure.kind() != Kind::Absent => Err(failure),
             _ => Ok(()),
         }
     }
@@ -167,7 +167,7 @@ impl Objects {
                 let size = found.content_length.and_then(|size| u64::try_from(size).ok());
                 Ok(digest == Some(&file.sha256) && size == Some(file.bytes))
             }
-            Err(failure) if failure.is_absent() => Ok(false),
+            Err(failure) if failure.kind() == Kind::Absent => Ok(false),
             Err(failure) => Err(failure),
         }
     }

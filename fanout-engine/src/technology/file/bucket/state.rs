@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use headgate_aws::Failure;
 use serde::{Deserialize, Serialize};
 
 use super::super::store::Listed;
-use crate::cloud::Failure;
 
 /// Where each flow is, and what is under way. Its offsets are internal: the client may not read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,17 @@
 //! What a tenant leaves behind when it ends: removed from the lake once its channels are gone.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 use std::time::Duration;
 
-use headgate_access::tenants::{self, TenantState};
+use headgate_access::tenants;
 use headgate_catalog::{channels, elements};
 use headgate_database::Db;
 use headgate_lake::Lake;
 use headgate_types::{ElementId, TenantId};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::refusals;
@@ -25,13 +30,15 @@ pub struct Erasure {
     data: Db,
     lake: Lake,
     ingest: std::sync::Arc<Ingest>,
+    /// Tenants of which nothing is left. No tenant comes back.
+    erased: Mutex<HashSet<TenantId>>,
 }
 
 impl Erasure {
     /// An erasure over what `ingest` writes.
     #[must_use]
     pub fn new(control: Db, data: Db, lake: Lake, ingest: std::sync::Arc<Ingest>) -> Self {
-        Self { control, data, lake, ingest }
+        Self { control, data, lake, ingest, erased: Mutex::default() }
     }
 
     /// Runs until the process stops.
@@ -43,45 +50,54 @@ impl Erasure {
         }
     }
 
-    /// One pass over the elements that were withdrawn and are still in the lake.
+    /// One pass over the tenants that were offboarded and of which nothing runs any more.
     ///
     /// # Errors
     /// When a store fails; what is left goes with the next pass.
     pub async fn run_once(&self) -> Result<(), EngineFault> {
         let mut tx = self.control.read_platform().await?;
+        let mut gone = HashSet::new();
+        for tenant in tenants::offboarded(&mut tx).await? {
+            if !self.erased.lock().contains(&tenant) && channels::count_open(&mut tx, tenant).await? == 0 {
+                gone.insert(tenant);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
         let withdrawn = elements::retired(&mut tx).await?;
         drop(tx);
+        let mut kept = HashSet::new();
         for (owner, element) in withdrawn {
-            if self.is_kept(element) && self.is_gone(owner).await? {
-                self.erase(owner, element).await?;
+            if gone.contains(&owner) && self.is_kept(element) {
+                kept.insert(owner);
+                self.ingest.forget(element)?;
+                self.lake.remove(element).await?;
+                tracing::info!(%owner, %element, "removed an element of an offboarded tenant");
+            }
+        }
+        for tenant in gone {
+            self.erase_rows(tenant).await?;
+            // As long as it had elements, rows may still have been derived from them.
+            if !kept.contains(&tenant) {
+                self.erased.lock().insert(tenant);
             }
         }
         Ok(())
     }
 
-    /// Whether there is anything of the element. The lake itself is the mark of what is done.
+    /// Whether there is anything of the element. The stores themselves are the mark of what is done.
     fn is_kept(&self, element: ElementId) -> bool {
-        self.lake.log().layout(element).is_ok()
-            || self.lake.changes_directory(element).exists()
-            || self.ingest.projection(element).exists()
+        self.lake.holds(element) || self.ingest.projection(element).exists()
     }
 
-    /// Whether a tenant was offboarded and nothing of it runs any more.
-    async fn is_gone(&self, tenant: TenantId) -> Result<bool, EngineFault> {
-        let mut tx = self.control.read_platform().await?;
-        let offboarded = tenants::get(&mut tx, tenant).await?.state == TenantState::Offboarded;
-        Ok(offboarded && channels::count_open(&mut tx, tenant).await? == 0)
-    }
-
-    async fn erase(&self, owner: TenantId, element: ElementId) -> Result<(), EngineFault> {
+    /// Removes its rows: a tenant that owned nothing has them too, of what its receivers refused.
+    async fn erase_rows(&self, tenant: TenantId) -> Result<(), EngineFault> {
         let mut tx = self.data.platform().await?;
-        tx.act_for(owner).await?;
-        crate::ingest::erase_rows(&mut tx, owner).await?;
-        refusals::erase(&mut tx, owner).await?;
+        tx.act_for(tenant).await?;
+        crate::ingest::erase_rows(&mut tx, tenant).await?;
+        refusals::erase(&mut tx, tenant).await?;
         tx.commit().await?;
-        self.ingest.forget(element)?;
-        self.lake.remove(element).await?;
-        tracing::info!(%owner, %element, "removed an element of an offboarded tenant");
         Ok(())
     }
 }
