@@ -18,16 +18,52 @@ pub struct Occupied {
     pub tenant: TenantId,
     /// The channel.
     pub channel: ChannelId,
+    /// From when it was first ACTIVE to when it was DELETED, in their order and without gaps.
+    pub spans: Vec<Span>,
+}
+
+/// A time in which a channel was charged for in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
     /// What the price depends on.
     pub dims: Dims,
-    /// When it was first ACTIVE.
+    /// When it began.
     pub from: DateTime<Utc>,
-    /// When it was DELETED, if it was.
+    /// When it ended, if it did.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The whole seconds of the hour starting at `hour` during which the channel had resources: from the
-/// second it got them to the second it lost them.
+impl Span {
+    /// What is booked of it within an hour; none where there is nothing.
+    fn within(
+        &self,
+        channel: &Occupied,
+        hour: DateTime<Utc>,
+        is_first: bool,
+        now: DateTime<Utc>,
+    ) -> Option<UsageRecord> {
+        let quantity = seconds_in_hour(self.from, self.until, hour);
+        let start = if is_first { hour } else { hour.max(self.from) };
+        (quantity > 0).then(|| UsageRecord {
+            tenant: channel.tenant,
+            source: "metering".to_owned(),
+            id: ids::of_hour(channel.channel, start, Meter::ChannelHours),
+            meter: Meter::ChannelHours,
+            channel: Some(channel.channel),
+            element: None,
+            range: None,
+            quantity,
+            event_time: start,
+            stored_at: now,
+            dims: self.dims.clone(),
+            kind: RecordKind::Usage,
+            corrects_id: None,
+        })
+    }
+}
+
+/// The whole seconds of the hour starting at `hour` that are between two times: from the second of the first to that
+/// of the other.
 #[must_use]
 pub fn seconds_in_hour(from: DateTime<Utc>, until: Option<DateTime<Utc>>, hour: DateTime<Utc>) -> i64 {
     let end = hour + TimeDelta::hours(1);
@@ -36,9 +72,8 @@ pub fn seconds_in_hour(from: DateTime<Utc>, until: Option<DateTime<Utc>>, hour: 
     (last - first).max(0)
 }
 
-/// Books every hour of these channels that is over and not booked yet; returns how many it booked.
-/// An hour is booked with the dimensions the channel has at that moment. Runs in a transaction of
-/// the platform (`Db::platform`).
+/// Books every hour of these channels that is over and not booked yet, each part of it with the dimensions the channel
+/// had in it; returns how many records that made. Runs in a transaction of the platform (`Db::platform`).
 ///
 /// # Errors
 /// When the database fails.
@@ -53,26 +88,12 @@ pub async fn book_hours(tx: &mut Tx, occupied: &[Occupied], now: DateTime<Utc>) 
                 args![channel.tenant, channel.channel, Meter::ChannelHours.as_str()],
             )
             .await?;
-        let first = last.map_or(hour_of(channel.from), |last| hour_of(last) + TimeDelta::hours(1));
+        let (Some(begin), Some(end)) = (channel.spans.first(), channel.spans.last()) else { continue };
+        let first = last.map_or(hour_of(begin.from), |last| hour_of(last) + TimeDelta::hours(1));
         let mut hour = first.max(current - LOOK_BACK);
-        while hour < current && channel.until.is_none_or(|until| hour < until) {
-            let quantity = seconds_in_hour(channel.from, channel.until, hour);
-            if quantity > 0 {
-                let usage = UsageRecord {
-                    tenant: channel.tenant,
-                    source: "metering".to_owned(),
-                    id: ids::of_hour(channel.channel, hour, Meter::ChannelHours),
-                    meter: Meter::ChannelHours,
-                    channel: Some(channel.channel),
-                    element: None,
-                    range: None,
-                    quantity,
-                    event_time: hour,
-                    stored_at: now,
-                    dims: channel.dims.clone(),
-                    kind: RecordKind::Usage,
-                    corrects_id: None,
-                };
+        while hour < current && end.until.is_none_or(|until| hour < until) {
+            let parts = channel.spans.iter().enumerate();
+            for usage in parts.filter_map(|(index, span)| span.within(channel, hour, index == 0, now)) {
                 booked += u64::from(record_once(tx, &usage).await? == Recorded::New);
             }
             hour += TimeDelta::hours(1);

@@ -19,7 +19,7 @@ mod usage;
 
 pub use error::MeteringError;
 pub use export::{Export, Manifest, Payer, export_csv};
-pub use hours::{Occupied, book_hours, seconds_in_hour};
+pub use hours::{Occupied, Span, book_hours, seconds_in_hour};
 pub use rates::{
     Line, NewRateCard, Price, Quote, QuoteRequest, QuotedElement, QuotedPrice, RateCard, Rated, Scheme, Tier,
     current_rate_card, ensure_standard, list_rate_cards, put_rate_card, quote, rate, rate_card, standard,

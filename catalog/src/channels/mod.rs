@@ -6,6 +6,7 @@ mod list;
 mod spec;
 mod state;
 mod store;
+mod terms;
 
 use chrono::{DateTime, Utc};
 use headgate_types::channel::{Binding, ChannelState, Direction};
@@ -22,10 +23,10 @@ pub use list::{ChannelFilter, list};
 pub use spec::{ChannelSpec, FeedSpec, History, InSpec, MAX_FEEDS, MAX_SELECTION, OutSpec, PinnedSize, SpecChange};
 pub use state::{ALLOWED, is_allowed};
 pub use store::{
-    apply_spec, count_open, desired, find, get, heads, insert, occupied_since, set_binding, set_observed, touch,
-    transition, versions,
+    apply_spec, count_open, desired, find, get, heads, insert, set_binding, set_observed, touch, transition, versions,
 };
 pub(crate) use store::{lock, set_follows};
+pub use terms::{FormerTerms, occupied_since};
 
 /// A data-in or data-out channel.
 #[derive(Debug, Clone, PartialEq, Serialize)]

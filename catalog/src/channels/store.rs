@@ -7,7 +7,7 @@ use headgate_types::limits::Limits;
 use headgate_types::{ChannelId, FieldError, TenantId};
 use uuid::Uuid;
 
-use super::{Channel, ChannelHead, ChannelSpec, Desired, NewChannel, SpecChange, is_allowed, lanes};
+use super::{Channel, ChannelHead, ChannelSpec, Desired, NewChannel, SpecChange, is_allowed, lanes, terms};
 use crate::error::CatalogError;
 use crate::row::{count, document, placeholders, small, word};
 use crate::{feeds, subscriptions};
@@ -180,16 +180,6 @@ pub async fn desired(tx: &mut Tx, tenant: TenantId, id: ChannelId) -> Result<Opt
     Ok(Some(Desired { channel, lanes: wanted, feeds, scopes }))
 }
 
-/// Channels of all tenants that have or had resources of their own and were not DELETED before
-/// `since`, for the platform's own work: their hours are billed.
-///
-/// # Errors
-/// When the database fails.
-pub async fn occupied_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<Channel>, CatalogError> {
-    let rest = "WHERE activated_at IS NOT NULL AND (deleted_at IS NULL OR deleted_at >= $1) ORDER BY id";
-    select(tx, rest.to_owned(), args![since]).await
-}
-
 /// How many channels a tenant has that are not DELETED or FAILED, for its quota.
 ///
 /// # Errors
@@ -303,6 +293,7 @@ pub async fn apply_spec(
     if changed == 0 {
         return Err(CatalogError::Stale("channel"));
     }
+    terms::note_change(tx, &old, size, spec, now).await?;
     if spec.follows() {
         subscriptions::note_channel(tx, tenant, id, now).await?;
     }

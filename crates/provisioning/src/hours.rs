@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use headgate_catalog::channels::{self, Channel};
+use headgate_catalog::channels::{self, Channel, FormerTerms};
 use headgate_database::{Db, DbError};
-use headgate_metering::{Dims, MeteringError, Occupied, book_hours};
+use headgate_metering::{Dims, MeteringError, Occupied, Span, book_hours};
 use headgate_types::SharedClock;
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +75,7 @@ impl ChannelHours {
         let occupied: Vec<Occupied> = {
             let mut tx = self.control.read_platform().await?;
             let channels = channels::occupied_since(&mut tx, now - AFTER_THE_END).await.map_err(OrderError::from)?;
-            channels.iter().filter_map(occupied).collect()
+            channels.iter().filter_map(|(channel, former)| occupied(channel, former)).collect()
         };
         let mut booked = 0;
         for batch in occupied.chunks(BATCH) {
@@ -87,17 +87,25 @@ impl ChannelHours {
     }
 }
 
-fn occupied(channel: &Channel) -> Option<Occupied> {
-    Some(Occupied {
-        tenant: channel.tenant,
-        channel: channel.id,
+fn occupied(channel: &Channel, former: &[FormerTerms]) -> Option<Occupied> {
+    let span = |size: &str, timing: &str, from, until| Span {
         dims: Dims {
             channel_profile: Some(channel.profile.clone()),
-            performance_profile: Some(channel.size.clone()),
-            timing: Some(channel.spec.timing().mode().to_owned()),
+            performance_profile: Some(size.to_owned()),
+            timing: Some(timing.to_owned()),
             price_key: None,
         },
-        from: channel.activated_at?,
-        until: channel.deleted_at,
-    })
+        from,
+        until,
+    };
+    let activated = channel.activated_at?;
+    let mut from = activated;
+    let mut spans = Vec::with_capacity(former.len() + 1);
+    // What ended before the channel was first ACTIVE was never charged for.
+    for terms in former.iter().filter(|terms| terms.until > activated) {
+        spans.push(span(&terms.size, &terms.timing, from, Some(terms.until)));
+        from = terms.until;
+    }
+    spans.push(span(&channel.size, channel.spec.timing().mode(), from, channel.deleted_at));
+    Some(Occupied { tenant: channel.tenant, channel: channel.id, spans })
 }

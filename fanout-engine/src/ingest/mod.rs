@@ -34,7 +34,7 @@ use headgate_catalog::channels;
 use headgate_database::{Db, Signal};
 use headgate_events::Events;
 use headgate_lake::{Body, Lake, LakeError, NewPayload};
-use headgate_types::channel::Lane;
+use headgate_types::channel::{Direction, Lane};
 use headgate_types::checksum::Checksum;
 use headgate_types::engine::{ChannelStatistics, DeadLetter, FlowStatistics, ListDeadLetters};
 use headgate_types::model::PayloadFormat;
@@ -57,7 +57,7 @@ use writer::Writer;
 
 use crate::cloud::Cloud;
 use crate::error::EngineFault;
-use crate::passes::Passes;
+use crate::passes::{Followed, Passes};
 use crate::tenant_quotas::{Flow, TenantQuotas};
 
 /// What ingestion works with.
@@ -117,6 +117,7 @@ pub struct Ingest {
     writers: Mutex<HashMap<ElementId, Arc<Writer>>>,
     tasks: CancellationToken,
     passes: Passes,
+    followed: Followed,
     quotas: TenantQuotas,
     pace: Pace,
 }
@@ -146,6 +147,7 @@ impl Ingest {
             writers: Mutex::default(),
             tasks: CancellationToken::new(),
             passes: Passes::default(),
+            followed: Followed::new(Direction::In),
             quotas: TenantQuotas::default(),
             pace: Pace::default(),
         })

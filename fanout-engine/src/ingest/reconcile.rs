@@ -10,7 +10,7 @@ use headgate_catalog::{ChannelSpec, Desired, elements};
 use headgate_database::Tx;
 use headgate_lake::{ElementLayout, Share};
 use headgate_types::ChannelId;
-use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType, Direction};
+use headgate_types::channel::{ChannelState, ConditionStatus, ConditionType};
 use headgate_types::limits::Limits;
 use headgate_types::timing::Timing;
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use super::writer::Writer;
 use super::{Ingest, Running};
 use crate::conform::InputPlan;
 use crate::error::EngineFault;
+use crate::passes::Listed;
 
 /// Looks at the catalog this often even when nobody woke it.
 const POLL: Duration = Duration::from_secs(1);
@@ -60,33 +61,47 @@ impl Ingest {
     /// When the catalog cannot be read; the next pass starts over.
     pub async fn reconcile(self: &Arc<Self>) -> Result<(), EngineFault> {
         let pass = self.passes.begin();
-        let mut tx = self.parts.control.read_platform().await?;
-        let heads = channels::heads(&mut tx, Some(Direction::In)).await?;
-        drop(tx);
-        let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
-        for head in heads {
-            // One channel that cannot be read must not keep the others waiting.
-            if let Err(error) = self.follow(head).await {
-                tracing::warn!(channel = %head.id, %error, "failed to follow a data-in channel; will retry");
-            }
-        }
-        let gone: Vec<ChannelId> = self.channels.read().keys().filter(|id| !listed.contains(id)).copied().collect();
-        for channel in gone {
-            if let Err(error) = self.end(channel).await {
-                tracing::warn!(%channel, %error, "failed to remove what a channel that has ended had landed");
+        let anyway = self.channels.read().values().any(|running| running.is_to_follow());
+        if let Some(Listed { heads, versions }) = self.followed.look(&self.parts.control, anyway).await? {
+            match self.follow_all(heads).await {
+                true => self.followed.note(versions),
+                false => self.followed.forget(),
             }
         }
         self.passes.complete(pass);
         Ok(())
     }
 
+    /// Makes what is open agree with the channels there are; `false`: of some it could not yet.
+    async fn follow_all(self: &Arc<Self>, heads: Vec<ChannelHead>) -> bool {
+        let listed: HashSet<ChannelId> = heads.iter().map(|head| head.id).collect();
+        let mut all = true;
+        for head in heads {
+            // One channel that cannot be read must not keep the others waiting.
+            if let Err(error) = self.follow(head).await {
+                tracing::warn!(channel = %head.id, %error, "failed to follow a data-in channel; will retry");
+                all = false;
+            }
+        }
+        let gone: Vec<ChannelId> = self.channels.read().keys().filter(|id| !listed.contains(id)).copied().collect();
+        for channel in gone {
+            match self.end(channel).await {
+                Ok(ended) => all &= ended,
+                Err(error) => {
+                    tracing::warn!(%channel, %error, "failed to remove what a channel that has ended had landed");
+                    all = false;
+                }
+            }
+        }
+        all
+    }
+
     async fn follow(self: &Arc<Self>, head: ChannelHead) -> Result<(), EngineFault> {
-        let known = self.channels.read().get(&head.id).map(|running| {
-            let news = Some(&*running.standing.borrow()) != running.told.as_ref();
-            // A task ends only when it is told to, or by a panic.
-            let ended = running.tasks.iter().any(JoinHandle::is_finished);
-            (running.channel.version, ended, news)
-        });
+        let known = self
+            .channels
+            .read()
+            .get(&head.id)
+            .map(|running| (running.channel.version, running.has_ended(), running.has_news()));
         let (ended, stands) = match known {
             Some((version, ended, _)) => (ended, !ended && version == head.version),
             None => (false, false),
@@ -259,18 +274,18 @@ impl Ingest {
         self.channels.read().get(&channel).is_some_and(|running| !running.channel.allowance.is_idle())
     }
 
-    /// Lets go of a channel and of all that has landed for it, once nobody is on the way through its door.
-    async fn end(&self, channel: ChannelId) -> Result<(), EngineFault> {
+    /// Lets go of a channel and of all that has landed for it; false while somebody is on the way through its door.
+    async fn end(&self, channel: ChannelId) -> Result<bool, EngineFault> {
         if let Some(running) = self.channels.read().get(&channel) {
             running.channel.allowance.deleting.cancel();
         }
         if self.is_entered(channel) {
-            return Ok(());
+            return Ok(false);
         }
         self.close(channel).await;
         self.parts.lake.landing().remove(channel).await?;
         self.parts.lake.log().forget_positions(channel).await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Writes what is observed of a channel.
@@ -317,7 +332,9 @@ impl Ingest {
         if self.is_entered(head.id) || self.parts.lake.landing().usage(head.id).payloads > 0 {
             return Ok(());
         }
-        self.end(head.id).await?;
+        if !self.end(head.id).await? {
+            return Ok(());
+        }
         let mut tx = self.parts.control.platform().await?;
         tx.act_for(head.tenant).await?;
         let new = NewCondition {
@@ -329,6 +346,23 @@ impl Ingest {
         channels::set_condition(&mut tx, head.tenant, head.id, new, self.parts.clock.now()).await?;
         tx.commit().await?;
         Ok(())
+    }
+}
+
+impl Running {
+    /// Whether a task has ended, which it does only when it is told to, or by a panic.
+    fn has_ended(&self) -> bool {
+        self.tasks.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Whether it stands otherwise with its source than its owner was told.
+    fn has_news(&self) -> bool {
+        Some(&*self.standing.borrow()) != self.told.as_ref()
+    }
+
+    /// Whether there is something to do for it although its row did not change.
+    fn is_to_follow(&self) -> bool {
+        self.has_ended() || self.has_news() || self.channel.gate == Gate::Draining
     }
 }
 

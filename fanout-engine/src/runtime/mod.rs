@@ -40,14 +40,12 @@ use wanted::{Mode, Wanted};
 
 use crate::delivery::Looked;
 use crate::error::EngineFault;
-use crate::passes::Passes;
+use crate::passes::{Followed, Listed, Passes};
 
 /// Looks at the catalog this often even when nobody woke it, unless a look takes so long that it would
 /// cost more than a hundredth of the time: then less often, but no less than [`POLL_AT_LEAST`].
 const POLL: Duration = Duration::from_secs(1);
 const POLL_AT_LEAST: Duration = Duration::from_secs(30);
-/// Every channel is looked at this often even when none has another version.
-const FOLLOW_ANYWAY: Duration = Duration::from_secs(300);
 
 /// Runs the data-out channels.
 #[derive(Debug)]
@@ -58,8 +56,7 @@ pub struct Runtime {
     plans: Plans,
     running: Mutex<HashMap<ChannelId, Running>>,
     resting: Mutex<HashMap<ChannelId, Rested>>,
-    /// The versions of the channels that were followed without a failure, and when.
-    followed: Mutex<Option<(u64, Instant)>>,
+    followed: Followed,
     /// Fenced elements whose owners were not told yet.
     fenced: Mutex<Vec<Fenced>>,
     /// When it was looked last for channels that have rested enough.
@@ -104,7 +101,7 @@ impl Runtime {
             resting: Mutex::default(),
             rest_looked: Mutex::new(Instant::now()),
             fenced: Mutex::default(),
-            followed: Mutex::default(),
+            followed: Followed::new(Direction::Out),
             passes: Passes::default(),
             cuts,
             tasks: CancellationToken::new(),
@@ -141,30 +138,21 @@ impl Runtime {
     pub async fn reconcile(&self) -> Result<Duration, EngineFault> {
         let pass = self.passes.begin();
         let begun = Instant::now();
-        let mut tx = self.control.read_platform().await?;
-        let versions = channels::versions(&mut tx, Direction::Out).await?;
-        let heads = match self.has_followed(versions) {
-            true => None,
-            false => Some(channels::heads(&mut tx, Some(Direction::Out)).await?),
-        };
-        drop(tx);
+        let has_ended = |running: &Running| running.task.is_finished() && !running.is_drained();
+        let anyway = self.running.lock().values().any(has_ended);
+        let listed = self.followed.look(&self.control, anyway).await?;
         let look = begun.elapsed();
-        if let Some(heads) = heads {
-            let all = self.follow_all(heads).await;
-            *self.followed.lock() = all.then(|| (versions, Instant::now()));
+        if let Some(Listed { heads, versions }) = listed {
+            match self.follow_all(heads).await {
+                true => self.followed.note(versions),
+                false => self.followed.forget(),
+            }
         }
         self.write_observed().await?;
         self.rest().await;
         self.write_fenced().await?;
         self.passes.complete(pass);
         Ok(look)
-    }
-
-    /// Whether all channels run as they are wanted since these were their versions.
-    fn has_followed(&self, versions: u64) -> bool {
-        let followed = *self.followed.lock();
-        followed.is_some_and(|(then, at)| then == versions && at.elapsed() < FOLLOW_ANYWAY)
-            && !self.running.lock().values().any(|running| running.task.is_finished() && !running.is_drained())
     }
 
     /// Makes what runs agree with the channels there are; `false`: of some it could not.

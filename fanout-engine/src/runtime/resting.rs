@@ -120,7 +120,7 @@ impl Runtime {
         let Some(head) = self.resting.lock().get(&channel).map(|rested| rested.head) else { return };
         if let Err(error) = self.begin(head).await {
             tracing::warn!(%channel, %error, "failed to start a channel that rested; will retry");
-            *self.followed.lock() = None;
+            self.followed.forget();
         }
     }
 
@@ -183,7 +183,7 @@ impl Runtime {
             // It had begun to work meanwhile, and may have usage to be cut.
             if let Err(error) = self.begin(head).await {
                 tracing::warn!(%channel, %error, "failed to start a channel again; will retry");
-                *self.followed.lock() = None;
+                self.followed.forget();
             }
             return;
         }

@@ -2,7 +2,7 @@ use headgate_database::args;
 use headgate_database::testing::databases;
 
 use super::*;
-use crate::hours::{Occupied, book_hours, seconds_in_hour};
+use crate::hours::{Occupied, Span, book_hours, seconds_in_hour};
 use crate::usage::{
     GroupBy, RecordCursor, UsageFilter, UsageQuery, list_records, list_usage, ranges, record_once, totals,
 };
@@ -160,9 +160,7 @@ async fn the_hours_of_a_channel_are_booked_once_each_from_first_active_to_delete
         let mut channel = Occupied {
             tenant: flow.tenant,
             channel: flow.channel,
-            dims: dims(),
-            from: at("2026-01-01T10:30:00Z"),
-            until: None,
+            spans: vec![Span { dims: dims(), from: at("2026-01-01T10:30:00Z"), until: None }],
         };
         let mut tx = db.data.platform().await.unwrap();
         let mut book = async |channel: &Occupied, now: &str| {
@@ -172,14 +170,21 @@ async fn the_hours_of_a_channel_are_booked_once_each_from_first_active_to_delete
         assert_eq!(book(&channel, "2026-01-01T10:59:59Z").await, 0, "{}", db.name);
         assert_eq!(book(&channel, "2026-01-01T12:00:00Z").await, 2);
         assert_eq!(book(&channel, "2026-01-01T12:30:00Z").await, 0);
-        // It grows and goes within an hour: what is booked stays as it was.
-        channel.dims.performance_profile = Some("L".into());
-        channel.until = Some(at("2026-01-01T12:15:00Z"));
-        assert_eq!(book(&channel, "2026-01-01T13:00:00Z").await, 1);
+        // It grows and goes within an hour: each part is booked as what it was, and what is booked stays.
+        let (grown, gone) = (at("2026-01-01T12:10:00.7Z"), at("2026-01-01T12:15:00Z"));
+        let large = Dims { performance_profile: Some("L".into()), ..dims() };
+        channel.spans[0].until = Some(grown);
+        channel.spans.push(Span { dims: large, from: grown, until: Some(gone) });
+        assert_eq!(book(&channel, "2026-01-01T13:00:00Z").await, 2);
         assert_eq!(book(&channel, "2026-01-09T13:00:00Z").await, 0);
         let query = UsageQuery { tenant: Some(flow.tenant), ..january(&flow, vec![GroupBy::Channel]) };
         let sums = list_usage(&mut tx, &query).await.unwrap();
-        assert_eq!((sums[0].quantity, sums[0].records), (1_800 + 3_600 + 900, 3), "{}", db.name);
+        assert_eq!((sums[0].quantity, sums[0].records), (1_800 + 3_600 + 900, 4), "{}", db.name);
+        let (from, to) = (at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"));
+        let rated = totals(&mut tx, flow.tenant, from, to, None).await.unwrap();
+        let mut of_sizes: Vec<_> = rated.into_iter().map(|total| total.quantity).collect();
+        of_sizes.sort_unstable();
+        assert_eq!(of_sizes, [300, 1_800 + 3_600 + 600], "{}", db.name);
     }
 }
 

@@ -10,6 +10,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("identities", "crates/access/"),
     ("events", "crates/events/"),
     ("catalog", "catalog/"),
+    ("terms", "catalog/"),
     ("provisioning", "crates/provisioning/"),
     ("control_api", "control-api/"),
     ("metering", "metering/"),

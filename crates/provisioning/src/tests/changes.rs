@@ -7,7 +7,7 @@ use crate::driver::embedded::{MARKER, Marker};
 use crate::orders::{ChannelChange, OrderRequest, OrderState, PinnedSize};
 use crate::profiles::Profiles;
 
-fn resize(size: &str) -> OrderRequest {
+pub(super) fn resize(size: &str) -> OrderRequest {
     let size = PinnedSize::of(&Profiles::embedded().unwrap(), Direction::Out, "api", size).unwrap();
     OrderRequest::Change(ChannelChange { size: Some(size), ..ChannelChange::default() })
 }
