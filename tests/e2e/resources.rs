@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::read::ChannelReader;
 use crate::harness::records::Records;
 use crate::harness::stage::{order_in, reading};
-use crate::harness::world::{Channel, Organisation};
+use crate::harness::world::{Channel, Organisation, send};
 use crate::harness::{ApiClient, Options, Platform, Stage, eventually, settled};
 use crate::short_disk::ShortDisk;
 
@@ -330,11 +330,13 @@ async fn ten_times_the_allowed_rate_is_told_to_wait_and_costs_no_neighbour_anyth
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_whose_disk_fails_to_sync_ends_the_process_and_nothing_answered_is_lost() {
-    for part in ["control.db", "data.db"] {
+    for (part, alone) in [("control.db", false), ("data.db", false), ("control.db", true), ("data.db", true)] {
         let directory = tempfile::Builder::new().prefix("headgate-e2e-").tempdir().unwrap();
         let disk = ShortDisk::new();
         let database = directory.path().canonicalize().unwrap().join("data").join(part);
-        let options = Options { environment: disk.environment(&database), ..Options::default() };
+        // Its log is synced at each commit, the file itself when the log is written back.
+        let environment = if alone { disk.environment_alone(&database) } else { disk.environment(&database) };
+        let options = Options { environment, ..Options::default() };
         let platform = tokio::task::block_in_place(|| Platform::start_in(directory, options)).unwrap();
         let mut stage = Stage::on(platform, "events").await;
         assert!(database.is_file(), "{}", database.display());
@@ -348,8 +350,9 @@ async fn a_database_whose_disk_fails_to_sync_ends_the_process_and_nothing_answer
             if let Ok(endpoint) = stage.consumer.api.post("/v1/event-endpoints", &body).await {
                 made.push(endpoint["id"].as_str().unwrap().to_owned());
             }
-            // Requests are booked in the other database.
+            // Requests, receipts and deliveries are booked in the other database.
             stage.consumer.api.get("/v1/usage").await.ok();
+            send(&stage.feed, "application/x-ndjson", reading(next).to_string()).await.ok();
             (!stage.platform.is_running()).then_some(())
         })
         .await;

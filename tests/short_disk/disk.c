@@ -5,7 +5,8 @@
  *   uint32 sync_us     how much longer a sync takes, in microseconds
  *   uint32 sync_fails  not 0: a sync answers EIO
  *
- * HEADGATE_SHORT_ROOT is the directory, or one database, HEADGATE_SHORT_CONTROL the file. A full disk behaves as a real one: what still
+ * HEADGATE_SHORT_ROOT is the directory, or one database, which with HEADGATE_SHORT_ALONE is without the files beside it;
+ * HEADGATE_SHORT_CONTROL is the shared file. A full disk behaves as a real one: what still
  * fits of a write is written, then there is ENOSPC; what does not make a file longer goes on, and so does removing.
  */
 #define _GNU_SOURCE
@@ -33,6 +34,7 @@ struct control {
 static struct control *control;
 static char root[PATH_MAX];
 static size_t root_length;
+static int alone;
 
 __attribute__((constructor)) static void begin(void) {
     const char *directory = getenv("HEADGATE_SHORT_ROOT"), *file = getenv("HEADGATE_SHORT_CONTROL");
@@ -44,13 +46,17 @@ __attribute__((constructor)) static void begin(void) {
     close(fd);
     snprintf(root, sizeof root, "%s", directory);
     root_length = strlen(root);
+    alone = getenv("HEADGATE_SHORT_ALONE") != NULL;
     control = map;
 }
 
 static int is_short(void) { return control && atomic_load(&control->free) >= 0; }
 
 /* The root may be a database, which has files beside it (`-wal`, `-journal`). */
-static int below(const char *path) { return !strncmp(path, root, root_length) && (!path[root_length] || strchr("/-", path[root_length])); }
+static int below(const char *path) {
+    if (strncmp(path, root, root_length)) return 0;
+    return !path[root_length] || (!alone && strchr("/-", path[root_length]));
+}
 
 /* A regular file below the directory. */
 static int ours(int fd, struct stat *stat) {

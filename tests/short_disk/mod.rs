@@ -36,6 +36,13 @@ impl ShortDisk {
         ]
     }
 
+    /// As [`Self::environment`] for a database's file, but not for its log beside it.
+    pub fn environment_alone(&self, file: &Path) -> Vec<(String, String)> {
+        let mut environment = self.environment(file);
+        environment.push(("HEADGATE_SHORT_ALONE".to_owned(), "1".to_owned()));
+        environment
+    }
+
     /// Leaves room for so many bytes; `None`: for as many as there are.
     pub fn leave(&self, bytes: Option<i64>) {
         self.put(0, &bytes.unwrap_or(-1).to_ne_bytes());

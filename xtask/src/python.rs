@@ -1,6 +1,5 @@
-//! The Python that tests use: the clients that read channels and tables, and the account of AWS of
-//! `tests/aws`, and what asks the API for its document, in a virtual environment that is kept beside the build and made anew when the list
-//! changes.
+//! The Python that tests use: clients that read channels and tables, the account of AWS of `tests/aws`, and what holds
+//! the API against its document. It is a virtual environment beside the build, made anew when the list changes.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headgate_types::TenantId;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
@@ -16,6 +18,8 @@ use crate::migrate::Part;
 use crate::tx::{Dialect, Tx};
 
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// SQLite's log is written back into the file after so many transactions that may write.
+const WRITE_BACK_EVERY: u64 = 256;
 
 /// Where a part lives.
 #[derive(Debug, Clone)]
@@ -75,10 +79,10 @@ impl Db {
         match options {
             Options::Sqlite { directory } => {
                 let file = directory.join(format!("{}.db", part.as_str()));
-                let writer = sqlite_pool(1).connect_with(sqlite_options(&file)).await?;
+                let writer = sqlite_pool(1, WRITE_BACK_EVERY).connect_with(sqlite_options(&file)).await?;
                 // Readers set no journal mode: that is a write, and the writer has set it.
                 let reader = SqliteConnectOptions::new().filename(&file).read_only(true).busy_timeout(ACQUIRE_TIMEOUT);
-                let readers = sqlite_pool(8).connect_with(reader).await?;
+                let readers = sqlite_pool(8, u64::MAX).connect_with(reader).await?;
                 Ok(Self(Pools::Sqlite { writer, readers }))
             }
             Options::Postgres { url, connections } => {
@@ -97,9 +101,9 @@ impl Db {
         match options {
             Options::Sqlite { directory } => {
                 let connect = sqlite_options(&directory.join(format!("{}.db", part.as_str())));
-                let pool = sqlite_pool(1).connect_with(connect).await?;
+                let pool = sqlite_pool(1, WRITE_BACK_EVERY).connect_with(connect).await?;
                 part.sqlite().run(&pool).await?;
-                pool.close().await;
+                close_writer(&pool).await;
             }
             Options::Postgres { url, .. } => {
                 let mut connection = sqlx::PgConnection::connect_with(&postgres_options(url)?).await?;
@@ -182,7 +186,7 @@ impl Db {
         match &self.0 {
             Pools::Sqlite { writer, readers } => {
                 readers.close().await;
-                writer.close().await;
+                close_writer(writer).await;
             }
             Pools::Postgres { app, engine } => {
                 app.close().await;
@@ -208,20 +212,46 @@ fn sqlite_options(file: &std::path::Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(ACQUIRE_TIMEOUT)
+        // SQLite would do it within some commit and keep to itself what fails there: see `write_back`.
+        .pragma("wal_autocheckpoint", "0")
 }
 
-fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
+fn sqlite_pool(connections: u32, write_back_every: u64) -> SqlitePoolOptions {
+    let used = AtomicU64::new(0);
     SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_release(
-        |connection, _| {
+        move |connection, _| {
+            let is_due = (used.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(write_back_every);
             Box::pin(async move {
                 // Behind a roll-back that may still be on its way.
                 connection.ping().await?;
                 // SQLite ends a transaction by itself when the disk is full; sqlx, whose roll-back then fails, believes
                 // for ever that it is open. With a pool of one nobody could write any more.
-                Ok(!connection.is_in_transaction())
+                if connection.is_in_transaction() {
+                    return Ok(false);
+                }
+                if is_due {
+                    write_back(connection).await;
+                }
+                Ok(true)
             })
         },
     )
+}
+
+/// Writes the log back into the file. A reader in the way or a full disk only puts it off. A failed sync ends the
+/// process: a later try would take for durable what is not, and the log that has it would be overwritten.
+async fn write_back(connection: &mut SqliteConnection) {
+    if let Err(error) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await.map_err(DbError::from) {
+        tracing::debug!(%error, "a database's log could not be written back yet");
+    }
+}
+
+/// The last connection would write the log back by itself, and say nothing of what fails.
+async fn close_writer(writer: &SqlitePool) {
+    if let Ok(mut connection) = writer.acquire().await {
+        write_back(&mut connection).await;
+    }
+    writer.close().await;
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions, DbError> {

@@ -19,6 +19,7 @@ mod fuzz;
 #[cfg(test)]
 mod fuzzed;
 pub mod id;
+pub mod idempotency;
 pub mod limits;
 pub mod model;
 pub mod page;

@@ -6,14 +6,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use headgate_access::Scope;
-use headgate_types::{ChannelId, ErrorKind, Problem, ReceiptId};
+use headgate_types::{ChannelId, ErrorKind, Problem, ReceiptId, idempotency};
 use serde_json::json;
 
 use super::{Listener, Refusal, authenticate};
 use crate::ingest::Incoming;
-
-/// The longest idempotency key, in bytes.
-const MAX_KEY: usize = 255;
 
 /// `POST /v1/in/{channel}/{feed}`: 202 once the payload is durable.
 pub async fn accept(
@@ -94,15 +91,9 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
-/// The `Idempotency-Key`, bare or quoted (a structured-field string).
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let key = value.to_str().ok().map(|key| key.trim().trim_matches('"'));
-    match key.filter(|key| (1..=MAX_KEY).contains(&key.len())) {
-        Some(key) => Ok(Some(key.to_owned())),
-        None => {
-            let detail = format!("an idempotency key has 1 to {MAX_KEY} visible ASCII characters");
-            Err(Refusal(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", detail)))
-        }
-    }
+    let key = value.to_str().ok().and_then(idempotency::key);
+    let refused = || Refusal(Problem::new(ErrorKind::Invalid, "invalid_idempotency_key", idempotency::WANTED));
+    key.map(|key| Some(key.to_owned())).ok_or_else(refused)
 }

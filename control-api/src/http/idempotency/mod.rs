@@ -14,7 +14,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use headgate_database::{Db, Tx};
-use headgate_types::{ClientId, ErrorKind, FieldError, TenantId};
+use headgate_types::{ClientId, ErrorKind, FieldError, TenantId, idempotency};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
@@ -27,7 +27,6 @@ use super::problem::ApiError;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const MAX_BYTES: usize = 255;
 /// How long an answer is remembered.
 pub const RETENTION: TimeDelta = TimeDelta::hours(24);
 
@@ -113,14 +112,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Some(header) = parts.headers.get(IDEMPOTENCY_KEY) else {
             return Ok(Self { key: None, request_line });
         };
-        // The draft of the header has it quoted, most clients send it bare: both are one key.
-        let text = header.to_str().unwrap_or_default().trim();
-        let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-        let fits = (1..=MAX_BYTES).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
-        if !fits {
-            let detail = format!("an idempotency key has 1 to {MAX_BYTES} printable ASCII characters without spaces");
-            return Err(ApiError::parameter(FieldError::new("Idempotency-Key", "invalid_header", detail)));
-        }
+        let Some(key) = header.to_str().ok().and_then(idempotency::key) else {
+            let wrong = FieldError::new("Idempotency-Key", "invalid_header", idempotency::WANTED);
+            return Err(ApiError::parameter(wrong));
+        };
         Ok(Self { key: Some(key.to_owned()), request_line })
     }
 }

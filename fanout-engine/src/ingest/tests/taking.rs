@@ -225,3 +225,31 @@ async fn a_channel_takes_no_more_than_its_size_lets_wait_and_goes_on_when_that_i
         process.end().await;
     }
 }
+
+#[tokio::test]
+async fn channels_are_listed_again_only_when_there_is_something_to_follow() {
+    for db in databases().await.unwrap() {
+        let bench = small(db, PLENTY).await;
+        let process = bench.process(|_| {}).await;
+        let Process { ingest, .. } = &process;
+        let look = async |anyway| ingest.followed.look(&bench.db.control, anyway).await.unwrap();
+        let news = async || look(false).await.map(|listed| listed.heads.len());
+        assert_eq!(news().await, Some(1), "{}", bench.db.name);
+        ingest.reconcile().await.unwrap();
+        assert_eq!(news().await, None);
+        assert_eq!(look(true).await.map(|listed| listed.heads.len()), Some(1));
+        rename(&bench, "yours").await;
+        assert_eq!(news().await, Some(1));
+        ingest.reconcile().await.unwrap();
+        assert_eq!(news().await, None);
+        // A drain is waited for although no row changes.
+        process.take(bench.incoming("events", &lines(1..=3))).await;
+        change(&bench, &[ChannelState::Provisioning], ChannelState::Deleting).await;
+        ingest.reconcile().await.unwrap();
+        assert!(!is_drained(&bench).await, "{}", bench.db.name);
+        process.settle().await;
+        ingest.reconcile().await.unwrap();
+        assert!(is_drained(&bench).await, "{}", bench.db.name);
+        process.end().await;
+    }
+}
