@@ -13,6 +13,8 @@ use serde::Deserialize;
 const HOUR: Duration = Duration::from_secs(3_600);
 /// How finely usage is cut: what a tenant waits for at most before it sees what was delivered.
 const USAGE_SPAN: Duration = Duration::from_secs(300);
+/// Of less than this hardly one payload of the larger sizes would fit into a tenant's part.
+const LEAST_LANDING: u64 = 1 << 30;
 
 /// What `headgate serve` can be told.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -120,6 +122,11 @@ pub struct Settings {
     #[arg(long, env = "HEADGATE_USAGE_SPAN", value_name = "DURATION")]
     pub usage_span: Option<String>,
 
+    /// What may wait in the landing zone before payloads are refused, as 16GiB; a quarter of it for each tenant, and
+    /// for each channel what its size says of that [default: 16GiB]
+    #[arg(long, env = "HEADGATE_LANDING_BYTES", value_name = "SIZE")]
+    pub landing_bytes: Option<String>,
+
     /// Bytes of an element's log from which they become part of its table [default: 8388608]
     #[arg(long, env = "HEADGATE_LAKE_ROLL_BYTES", value_name = "N", hide = true)]
     pub lake_roll_bytes: Option<u64>,
@@ -203,6 +210,8 @@ pub struct Config {
     pub token_seconds: u32,
     /// See [`Settings::usage_span`].
     pub usage_span: Duration,
+    /// See [`Settings::landing_bytes`].
+    pub landing_bytes: Option<u64>,
     /// See [`Settings::lake_roll_bytes`].
     pub lake_roll_bytes: Option<u64>,
     /// See [`Settings::lake_compact_files`].
@@ -244,8 +253,8 @@ impl Settings {
         overlay!(self, under;
             data_dir database_url control_listen data_listen internal_listen control_url data_url engine_url roles
             tls_cert tls_key insecure_http outbound_allow profiles issuers aws_profiles aws_installation aws_platform_role
-            aws_boundary aws_region aws_endpoint_url token_seconds usage_span lake_roll_bytes lake_compact_files
-            lake_checkpoint_every lake_vacuum_age rest_after log_json)
+            aws_boundary aws_region aws_endpoint_url token_seconds usage_span landing_bytes lake_roll_bytes
+            lake_compact_files lake_checkpoint_every lake_vacuum_age rest_after log_json)
     }
 
     /// Fills what is left with the defaults and refuses what cannot work.
@@ -272,6 +281,7 @@ impl Settings {
             reach: Reach { region: self.aws_region, endpoint_url: self.aws_endpoint_url },
             token_seconds: self.token_seconds.unwrap_or(3_600),
             usage_span: self.usage_span.as_deref().map_or(Ok(USAGE_SPAN), usage_span)?,
+            landing_bytes: self.landing_bytes.as_deref().map(landing_bytes).transpose()?,
             lake_roll_bytes: self.lake_roll_bytes,
             lake_compact_files: self.lake_compact_files,
             lake_checkpoint_every: self.lake_checkpoint_every,
@@ -349,6 +359,15 @@ fn usage_span(text: &str) -> Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// As [`Settings::landing_bytes`].
+fn landing_bytes(text: &str) -> Result<u64> {
+    let bytes = headgate_types::byte_size::parse(text).map_err(|detail| anyhow::anyhow!("landing_bytes: {detail}"))?;
+    if bytes < LEAST_LANDING {
+        bail!("landing_bytes {text}: the landing zone holds 1GiB at least, a quarter of it for each tenant");
+    }
+    Ok(bytes)
+}
+
 impl Config {
     /// Whether this process has the role.
     pub fn has(&self, role: Role) -> bool {
@@ -389,6 +408,16 @@ mod tests {
         assert_eq!(span("90s").unwrap().usage_span, Duration::from_secs(90));
         assert!(span("7m").is_err(), "an hour is no multiple of it");
         assert!(span("2h").is_err());
+    }
+
+    #[test]
+    fn the_landing_zone_is_as_large_as_said_or_refused() {
+        let landing = |text: &str| Settings { landing_bytes: Some(text.into()), ..Settings::default() }.resolve();
+        assert_eq!(Settings::default().resolve().unwrap().landing_bytes, None);
+        assert_eq!(landing("2TiB").unwrap().landing_bytes, Some(2 << 40));
+        for (wrong, why) in [("16", "landing_bytes"), ("1GB", "landing_bytes"), ("512MiB", "1GiB")] {
+            assert!(landing(wrong).unwrap_err().to_string().contains(why), "{wrong}");
+        }
     }
 
     #[test]

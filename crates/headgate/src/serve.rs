@@ -208,6 +208,9 @@ pub async fn start(config: Config) -> Result<Running> {
     // Only control API and worker speak to an engine elsewhere, and the configuration made sure of it.
     let engine: Option<Arc<dyn headgate_types::engine::Engine>> = if let Some(data_listener) = data_listener {
         let mut lake_config = LakeConfig::new(directory.folder("lake")?);
+        if let Some(bytes) = config.landing_bytes {
+            lake_config = lake_config.with_landing(bytes);
+        }
         lake_config.roll_bytes = config.lake_roll_bytes.unwrap_or(lake_config.roll_bytes);
         lake_config.compact_files = config.lake_compact_files.unwrap_or(lake_config.compact_files);
         lake_config.checkpoint_every = config.lake_checkpoint_every.unwrap_or(lake_config.checkpoint_every).max(1);

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+const LANDING_BYTES: u64 = 16 << 30;
+/// One tenant alone cannot fill more of the landing zone than one of so many parts.
+const TENANT_PARTS: u64 = 4;
+
 /// Settings of [`crate::Lake::open`]. Sizes are bytes.
 #[derive(Debug, Clone)]
 pub struct LakeConfig {
@@ -53,11 +57,12 @@ pub struct LakeConfig {
 impl LakeConfig {
     /// The defaults for one machine, under `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let of_a_tenant = LANDING_BYTES / TENANT_PARTS;
         Self {
             directory: directory.into(),
-            landing_bytes: 16 << 30,
-            landing_channel_bytes: 4 << 30,
-            landing_tenant_bytes: 4 << 30,
+            landing_bytes: LANDING_BYTES,
+            landing_channel_bytes: of_a_tenant,
+            landing_tenant_bytes: of_a_tenant,
             idempotency_retention: Duration::from_secs(15 * 86_400),
             log_bytes: 8 << 30,
             reserve_bytes: None,
@@ -74,5 +79,12 @@ impl LakeConfig {
             vacuum_age: Duration::from_secs(86_400),
             current_rewrite_ratio: 0.1,
         }
+    }
+
+    /// The same with a landing zone of so many bytes, which each tenant and channel may fill a part of.
+    #[must_use]
+    pub fn with_landing(self, bytes: u64) -> Self {
+        let part = bytes / TENANT_PARTS;
+        Self { landing_bytes: bytes, landing_tenant_bytes: part, landing_channel_bytes: part, ..self }
     }
 }

@@ -7,7 +7,7 @@ use crate::model::{InputModel, OutputModel};
 use crate::schema::Schema;
 use crate::selection::Scope;
 use crate::timing::Timing;
-use crate::{ChannelId, duration, filter, fuzz};
+use crate::{ChannelId, byte_size, duration, filter, fuzz};
 
 #[test]
 fn a_filter_is_read_or_refused_at_a_place() {
@@ -41,6 +41,7 @@ fn a_timing_comes_to_its_next_tick_or_says_what_is_wrong() {
         Ok::<_, serde_json::error::Category>((errors.first().map(|error| error.code.clone()), next.is_some()))
     });
     fuzz::text("crates/types/src/duration.rs parse", &["1s", "15m", "1h", "7d"], duration::parse);
+    fuzz::text("crates/types/src/byte_size.rs parse", &["512B", "256KiB", "4GiB", "1TiB"], byte_size::parse);
 }
 
 #[test]

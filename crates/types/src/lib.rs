@@ -5,6 +5,7 @@
 //! knows SQL, HTTP or files: an error here has a kind and a code, a binding is a URL, and who
 //! stores or serves them is somebody else's business.
 
+pub mod byte_size;
 pub mod channel;
 pub mod checksum;
 pub mod clock;

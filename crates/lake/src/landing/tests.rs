@@ -184,6 +184,23 @@ async fn a_channel_has_its_size_and_a_tenant_its_part_and_neither_takes_from_oth
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_fills_a_quarter_of_the_landing_zone_at_most_whatever_its_sizes_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = LakeConfig::new(directory.path()).with_landing(40_000);
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let feed = FeedId::new();
+    for tenant in 0..5 {
+        let channel = ChannelId::new();
+        lake.landing().allot(channel, Share { tenant: TenantId::new(), bytes: 50_000 });
+        let left = if tenant < 4 { 10_000 } else { 40_000 - 4 * 9_256 };
+        assert_eq!(lake.landing().room(channel), left, "tenant {tenant}");
+        let landed = lake.landing().append(payload(channel, feed, vec![0; 9_000])).await;
+        let refused = landed.err().map(|error| error.code());
+        assert_eq!(refused, (tenant == 4).then_some("storage_full"), "tenant {tenant}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn empty_payloads_take_room_too() {
     let directory = tempfile::tempdir().unwrap();
     let lake = lake(directory.path()).await;

@@ -1,8 +1,8 @@
 //! The YAML shape of the profiles, with quantities as people write them.
 
 use headgate_types::channel::Direction;
-use headgate_types::duration;
 use headgate_types::limits::Limits;
+use headgate_types::{byte_size, duration};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -69,16 +69,10 @@ enum Bytes {
 
 impl Bytes {
     fn count(&self) -> Result<u64, String> {
-        const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
-        let text = match self {
-            Self::Number(count) => return Ok(*count),
-            Self::Text(text) => text.trim(),
-        };
-        let wrong = || format!("{text:?} is not a whole number of B, KiB, MiB, GiB or TiB");
-        let (digits, shift) =
-            UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).ok_or_else(wrong)?;
-        let count: u64 = digits.trim().parse().map_err(|_| wrong())?;
-        count.checked_mul(1 << shift).ok_or_else(wrong)
+        match self {
+            Self::Number(count) => Ok(*count),
+            Self::Text(text) => byte_size::parse(text),
+        }
     }
 }
 
