@@ -96,12 +96,12 @@ impl Followed {
         Ok(Some(Listed { heads: channels::heads(&mut tx, Some(self.direction)).await?, versions }))
     }
 
-    /// All that were listed with these versions run as they are wanted.
-    pub(crate) fn note(&self, versions: u64) {
-        *self.then.lock() = Some((versions, Instant::now()));
+    /// Whether all that were listed with these versions run as they are wanted.
+    pub(crate) fn note(&self, versions: u64, all: bool) {
+        *self.then.lock() = all.then(|| (versions, Instant::now()));
     }
 
-    /// One does not: the next look lists them all.
+    /// One does not any more: the next look lists them all.
     pub(crate) fn forget(&self) {
         *self.then.lock() = None;
     }

@@ -79,10 +79,10 @@ impl Db {
         match options {
             Options::Sqlite { directory } => {
                 let file = directory.join(format!("{}.db", part.as_str()));
-                let writer = sqlite_pool(1, WRITE_BACK_EVERY).connect_with(sqlite_options(&file)).await?;
+                let writer = sqlite_writer().connect_with(sqlite_options(&file)).await?;
                 // Readers set no journal mode: that is a write, and the writer has set it.
                 let reader = SqliteConnectOptions::new().filename(&file).read_only(true).busy_timeout(ACQUIRE_TIMEOUT);
-                let readers = sqlite_pool(8, u64::MAX).connect_with(reader).await?;
+                let readers = sqlite_pool(8).connect_with(reader).await?;
                 Ok(Self(Pools::Sqlite { writer, readers }))
             }
             Options::Postgres { url, connections } => {
@@ -101,7 +101,7 @@ impl Db {
         match options {
             Options::Sqlite { directory } => {
                 let connect = sqlite_options(&directory.join(format!("{}.db", part.as_str())));
-                let pool = sqlite_pool(1, WRITE_BACK_EVERY).connect_with(connect).await?;
+                let pool = sqlite_writer().connect_with(connect).await?;
                 part.sqlite().run(&pool).await?;
                 close_writer(&pool).await;
             }
@@ -216,26 +216,35 @@ fn sqlite_options(file: &std::path::Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", "0")
 }
 
-fn sqlite_pool(connections: u32, write_back_every: u64) -> SqlitePoolOptions {
+fn sqlite_pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_release(|connection, _| Box::pin(is_usable(connection)))
+}
+
+/// The pool of the one writer, which writes its log back now and then.
+fn sqlite_writer() -> SqlitePoolOptions {
     let used = AtomicU64::new(0);
-    SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_release(
-        move |connection, _| {
-            let is_due = (used.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(write_back_every);
-            Box::pin(async move {
-                // Behind a roll-back that may still be on its way.
-                connection.ping().await?;
-                // SQLite ends a transaction by itself when the disk is full; sqlx, whose roll-back then fails, believes
-                // for ever that it is open. With a pool of one nobody could write any more.
-                if connection.is_in_transaction() {
-                    return Ok(false);
-                }
-                if is_due {
-                    write_back(connection).await;
-                }
-                Ok(true)
-            })
-        },
-    )
+    sqlite_pool(1).after_release(move |connection, _| {
+        let is_due = (used.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(WRITE_BACK_EVERY);
+        Box::pin(async move {
+            let is_usable = is_usable(connection).await?;
+            if is_usable && is_due {
+                write_back(connection).await;
+            }
+            Ok(is_usable)
+        })
+    })
+}
+
+/// Whether a connection that was given back can be used again.
+async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Behind a roll-back that may still be on its way.
+    connection.ping().await?;
+    // SQLite ends a transaction by itself when the disk is full; sqlx, whose roll-back then fails, believes
+    // for ever that it is open. With a pool of one nobody could write any more.
+    Ok(!connection.is_in_transaction())
 }
 
 /// Writes the log back into the file. A reader in the way or a full disk only puts it off. A failed sync ends the

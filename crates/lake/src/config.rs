@@ -4,8 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const LANDING_BYTES: u64 = 16 << 30;
-/// One tenant alone cannot fill more of the landing zone than one of so many parts.
-const TENANT_PARTS: u64 = 4;
+
+/// What one tenant alone may fill of a landing zone.
+const fn tenant_part(landing_bytes: u64) -> u64 {
+    landing_bytes / 4
+}
 
 /// Settings of [`crate::Lake::open`]. Sizes are bytes.
 #[derive(Debug, Clone)]
@@ -57,12 +60,11 @@ pub struct LakeConfig {
 impl LakeConfig {
     /// The defaults for one machine, under `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        let of_a_tenant = LANDING_BYTES / TENANT_PARTS;
         Self {
             directory: directory.into(),
             landing_bytes: LANDING_BYTES,
-            landing_channel_bytes: of_a_tenant,
-            landing_tenant_bytes: of_a_tenant,
+            landing_channel_bytes: tenant_part(LANDING_BYTES),
+            landing_tenant_bytes: tenant_part(LANDING_BYTES),
             idempotency_retention: Duration::from_secs(15 * 86_400),
             log_bytes: 8 << 30,
             reserve_bytes: None,
@@ -84,7 +86,7 @@ impl LakeConfig {
     /// The same with a landing zone of so many bytes, which each tenant and channel may fill a part of.
     #[must_use]
     pub fn with_landing(self, bytes: u64) -> Self {
-        let part = bytes / TENANT_PARTS;
+        let part = tenant_part(bytes);
         Self { landing_bytes: bytes, landing_tenant_bytes: part, landing_channel_bytes: part, ..self }
     }
 }

@@ -168,9 +168,13 @@ impl Ingest {
         let positions = log.elements().into_iter().flat_map(|element| log.positions(element));
         let places = positions.filter_map(|position| Place::read(&position.value));
         lake.fence_landing(places.map(|place| place.sequence).max().unwrap_or(0)).await?;
-        let landed: BTreeSet<ChannelId> = lake.landing().feeds().into_iter().map(|(channel, _)| channel).collect();
+        let mut landed: BTreeSet<ChannelId> = lake.landing().feeds().into_iter().map(|(channel, _)| channel).collect();
         let mut tx = self.parts.control.read_platform().await?;
+        for head in channels::heads(&mut tx, Some(Direction::In)).await? {
+            landed.remove(&head.id);
+        }
         let mut ended = Vec::new();
+        // Hardly any is left. One that the catalog does not know may be in a newer copy of it.
         for id in landed {
             let channel = channels::find(&mut tx, id).await?;
             ended.extend(channel.filter(|channel| channel.state.is_final()).map(|channel| channel.id));

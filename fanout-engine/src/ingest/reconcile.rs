@@ -63,10 +63,8 @@ impl Ingest {
         let pass = self.passes.begin();
         let anyway = self.channels.read().values().any(|running| running.is_to_follow());
         if let Some(Listed { heads, versions }) = self.followed.look(&self.parts.control, anyway).await? {
-            match self.follow_all(heads).await {
-                true => self.followed.note(versions),
-                false => self.followed.forget(),
-            }
+            let all = self.follow_all(heads).await;
+            self.followed.note(versions, all);
         }
         self.passes.complete(pass);
         Ok(())

@@ -68,6 +68,13 @@ impl Bench {
         Self::timed(db, Timing::Immediate, SystemClock::shared()).await
     }
 
+    /// One whose channel may do so much.
+    async fn limited(db: TestDb, limits: Limits) -> Self {
+        let binding = Binding::plain("http://127.0.0.1/");
+        let setup = Setup { timing: Timing::Immediate, limits, binding, second: true };
+        Self::set_up(db, SystemClock::shared(), setup).await
+    }
+
     async fn timed(db: TestDb, timing: Timing, clock: SharedClock) -> Self {
         let binding = Binding::plain("http://127.0.0.1/");
         Self::set_up(db, clock, Setup { timing, limits: PLENTY, binding, second: true }).await

@@ -143,10 +143,8 @@ impl Runtime {
         let listed = self.followed.look(&self.control, anyway).await?;
         let look = begun.elapsed();
         if let Some(Listed { heads, versions }) = listed {
-            match self.follow_all(heads).await {
-                true => self.followed.note(versions),
-                false => self.followed.forget(),
-            }
+            let all = self.follow_all(heads).await;
+            self.followed.note(versions, all);
         }
         self.write_observed().await?;
         self.rest().await;

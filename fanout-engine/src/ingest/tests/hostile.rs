@@ -105,10 +105,7 @@ async fn refused_by_commit(process: &Process) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_records_fill_a_commit_a_step_and_the_rate_as_others_do() {
     for db in databases().await.unwrap() {
-        let binding = Binding::plain("http://127.0.0.1/");
-        let limits = Limits { records_per_second: 2_000, ..PLENTY };
-        let setup = Setup { timing: Timing::Immediate, limits, binding, second: true };
-        let bench = Bench::set_up(db, SystemClock::shared(), setup).await;
+        let bench = Bench::limited(db, Limits { records_per_second: 2_000, ..PLENTY }).await;
         let process = bench.process(|_| ()).await;
         process.ingest.reconcile().await.unwrap();
         process.ingest.stop_tasks(bench.channel).await;

@@ -24,13 +24,6 @@ async fn until(what: &str, mut has_come: impl AsyncFnMut() -> bool) {
     .await;
 }
 
-/// A bench whose channel may do little.
-async fn small(db: TestDb, limits: Limits) -> Bench {
-    let binding = Binding::plain("http://127.0.0.1/");
-    let setup = Setup { timing: Timing::Immediate, limits, binding, second: true };
-    Bench::set_up(db, SystemClock::shared(), setup).await
-}
-
 async fn change(bench: &Bench, from: &[ChannelState], to: ChannelState) {
     let mut tx = bench.db.control.tenant(bench.tenant).await.unwrap();
     channels::transition(&mut tx, bench.tenant, bench.channel, from, to, None, bench.clock.now()).await.unwrap();
@@ -60,7 +53,7 @@ async fn busy(bench: &Bench) -> (Process, ReceiptId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_with_hours_of_work_is_paused_resumed_and_stopped_at_once() {
     for db in databases().await.unwrap() {
-        let bench = small(db, Limits { records_per_second: 1, ..PLENTY }).await;
+        let bench = Bench::limited(db, Limits { records_per_second: 1, ..PLENTY }).await;
         let (process, landed) = busy(&bench).await;
         change(&bench, &[ChannelState::Provisioning], ChannelState::Active).await;
         in_time("activating", process.ingest.reconcile()).await.unwrap();
@@ -84,7 +77,7 @@ async fn a_channel_with_hours_of_work_is_paused_resumed_and_stopped_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_was_given_up_is_no_attempt_and_is_taken_up_where_it_stood() {
     for db in databases().await.unwrap() {
-        let bench = small(db, Limits { records_per_second: 1, ..PLENTY }).await;
+        let bench = Bench::limited(db, Limits { records_per_second: 1, ..PLENTY }).await;
         let (process, landed) = busy(&bench).await;
         // More often than a commit is tried before it is taken for poisoned.
         for round in 0..10 {
@@ -109,7 +102,7 @@ async fn work_that_was_given_up_is_no_attempt_and_is_taken_up_where_it_stood() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_channel_has_used_up_what_it_had_used_up() {
     for db in databases().await.unwrap() {
-        let bench = small(db, Limits { records_per_second: 1, bytes_per_second: 1, connections: 2, ..PLENTY }).await;
+        let bench = Bench::limited(db, Limits { records_per_second: 1, bytes_per_second: 1, connections: 2, ..PLENTY }).await;
         let (process, _) = busy(&bench).await;
         let open = process.ingest.open_channel(bench.channel).unwrap();
         let request = open.allowance.request().unwrap();
@@ -209,7 +202,7 @@ async fn a_restored_landing_zone_keeps_nothing_of_a_channel_that_has_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_takes_no_more_than_its_size_lets_wait_and_goes_on_when_that_is_worked_off() {
     for db in databases().await.unwrap() {
-        let bench = small(db, Limits { retention_bytes: 1_000, ..PLENTY }).await;
+        let bench = Bench::limited(db, Limits { retention_bytes: 1_000, ..PLENTY }).await;
         let process = bench.process(|_| ()).await;
         process.ingest.reconcile().await.unwrap();
         process.ingest.stop_tasks(bench.channel).await;
@@ -229,7 +222,7 @@ async fn a_channel_takes_no_more_than_its_size_lets_wait_and_goes_on_when_that_i
 #[tokio::test]
 async fn channels_are_listed_again_only_when_there_is_something_to_follow() {
     for db in databases().await.unwrap() {
-        let bench = small(db, PLENTY).await;
+        let bench = Bench::limited(db, PLENTY).await;
         let process = bench.process(|_| {}).await;
         let Process { ingest, .. } = &process;
         let look = async |anyway| ingest.followed.look(&bench.db.control, anyway).await.unwrap();
