@@ -81,7 +81,7 @@ fn read(data_type: DataType, column: &ArrayRef) -> Option<Vec<Scalar>> {
         DataType::Int64 => all(column.as_primitive_opt::<Int64Type>()?.iter(), Scalar::Int),
         DataType::Float64 => all(column.as_primitive_opt::<Float64Type>()?.iter(), Scalar::Float),
         DataType::String | DataType::Json => {
-            all(column.as_string_opt::<i32>()?.iter(), |text: &str| Scalar::Text(text.to_owned()))
+            all(column.as_string_opt::<i32>()?.iter(), |text: &str| Scalar::Text(text.into()))
         }
         DataType::Timestamp => all(column.as_primitive_opt::<TimestampMicrosecondType>()?.iter(), Scalar::Micros),
         DataType::Date => all(column.as_primitive_opt::<Date32Type>()?.iter(), Scalar::Days),

@@ -199,7 +199,7 @@ fn constant(data_type: DataType, default: &Value) -> Result<Scalar, String> {
             Found::Number(&number)
         }
         nested @ (Value::Array(_) | Value::Object(_)) if data_type == DataType::Json => {
-            return Ok(Scalar::Text(nested.to_string()));
+            return Ok(Scalar::Text(nested.to_string().into()));
         }
         _ => return Err(format!("the default is not a {data_type}")),
     };

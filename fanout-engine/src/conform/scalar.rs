@@ -1,5 +1,7 @@
 //! One value of a record, and rows of them as bytes.
 
+use compact_str::CompactString;
+
 /// One value. Which of its forms a field has follows from the field's type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
@@ -11,8 +13,8 @@ pub enum Scalar {
     Int(i64),
     /// A finite number, never negative zero.
     Float(f64),
-    /// Text, or a JSON value as its text.
-    Text(String),
+    /// Text, or a JSON value as its text. Most texts are short, and a short one is kept without an allocation of its own.
+    Text(CompactString),
     /// Microseconds since 1970-01-01T00:00:00Z.
     Micros(i64),
     /// Days since 1970-01-01.
@@ -74,7 +76,7 @@ pub fn decode_row(mut bytes: &[u8]) -> Option<Vec<Scalar>> {
             5 => {
                 let (text, rest) = bytes.split_at_checked(usize::try_from(number).ok()?)?;
                 bytes = rest;
-                Scalar::Text(std::str::from_utf8(text).ok()?.to_owned())
+                Scalar::Text(std::str::from_utf8(text).ok()?.into())
             }
             6 => Scalar::Micros(number),
             7 => Scalar::Days(i32::try_from(number).ok()?),

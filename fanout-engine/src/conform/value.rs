@@ -73,15 +73,15 @@ impl Reading {
             Found::Text(text) => self.text(text, textual),
             Found::Bool(value) => match self.data_type {
                 DataType::Bool => Ok(Scalar::Bool(value)),
-                DataType::Json => Ok(Scalar::Text(value.to_string())),
-                DataType::String if self.cast => Ok(Scalar::Text(value.to_string())),
+                DataType::Json => Ok(Scalar::Text(value.to_string().into())),
+                DataType::String if self.cast => Ok(Scalar::Text(value.to_string().into())),
                 _ => self.wrong(if value { "true" } else { "false" }),
             },
             Found::Number(number) => match self.data_type {
                 DataType::Int64 => integer(number),
                 DataType::Float64 => self.float(number),
-                DataType::Json => Ok(Scalar::Text(number.to_owned())),
-                DataType::String if self.cast => Ok(Scalar::Text(number.to_owned())),
+                DataType::Json => Ok(Scalar::Text(number.into())),
+                DataType::String if self.cast => Ok(Scalar::Text(number.into())),
                 DataType::Timestamp | DataType::Date if self.date_format.is_some() => self.text(number, false),
                 _ => self.wrong(number),
             },
@@ -90,7 +90,7 @@ impl Reading {
                 Err(Refusal::new("wrong_type", format!("{found} where the path needs an object")))
             }
             Found::Nested(value) => match self.data_type {
-                DataType::Json => Ok(Scalar::Text(value.to_text())),
+                DataType::Json => Ok(Scalar::Text(value.to_text().into())),
                 _ => self.wrong(if matches!(value, Json::Array(_)) { "an array" } else { "an object" }),
             },
         }
@@ -102,9 +102,9 @@ impl Reading {
             return Ok(Scalar::Null);
         }
         match self.data_type {
-            DataType::String => Ok(Scalar::Text(text.to_owned())),
+            DataType::String => Ok(Scalar::Text(text.into())),
             DataType::Json if textual => json_text(text),
-            DataType::Json => Ok(Scalar::Text(Json::String(text.into()).to_text())),
+            DataType::Json => Ok(Scalar::Text(Json::String(text.into()).to_text().into())),
             DataType::Timestamp => match time::micros(text, self.date_format.as_deref()) {
                 Some(micros) if !MICROS.contains(&micros) => Err(outside(text)),
                 Some(micros) => Ok(Scalar::Micros(micros)),
@@ -176,7 +176,7 @@ fn json_text(text: &str) -> Result<Scalar, Refusal> {
     let mut parser = Parser::new(text, 0);
     let value = parser.value().and_then(|value| parser.end().map(|()| value));
     match value {
-        Ok(value) => Ok(Scalar::Text(value.to_text())),
+        Ok(value) => Ok(Scalar::Text(value.to_text().into())),
         Err(error) => Err(Refusal::new("invalid_json", format!("not JSON at byte {}: {}", error.at, error.what))),
     }
 }

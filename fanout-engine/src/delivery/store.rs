@@ -236,8 +236,9 @@ pub async fn seen(tx: &mut Tx) -> Result<Vec<(ElementId, u64)>, DbError> {
     Ok(rows.into_iter().map(|(element, seen)| (element.into(), unsigned(seen))).collect())
 }
 
-/// Flows moved by one statement, in as few shapes of it as do: each is prepared once.
-const SHAPES: [usize; 4] = [64, 16, 4, 1];
+/// Flows moved by one statement, in as few shapes of it as do: each is prepared once. More in one cost more: SQLite
+/// looks through the names of all parameters to bind one.
+const SHAPES: [usize; 3] = [16, 4, 1];
 
 /// Moves flows of the tenant the transaction acts for from `before` to `after`, by compare-and-set on
 /// `booked` and the open range. Says for each whether it moved; `false`: somebody else moved it, and

@@ -231,8 +231,17 @@ impl Drain<'_> {
 
     /// Appends a batch and empties it; its place stays. A drain that is stopped first appends nothing.
     async fn commit(&self, batch: &mut Batch) -> Result<(), EngineFault> {
-        if batch.parts.is_empty() || self.stop.run_until_cancelled(self.throttle(batch)).await.is_none() {
+        if batch.parts.is_empty() {
             return Ok(());
+        }
+        let ready = async {
+            self.feed.writer.prepare().await?;
+            self.throttle(batch).await;
+            Ok::<_, EngineFault>(())
+        };
+        match self.stop.run_until_cancelled(ready).await {
+            Some(ready) => ready?,
+            None => return Ok(()),
         }
         let feed = &self.feed.feed;
         let position = Position {

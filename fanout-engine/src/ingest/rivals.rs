@@ -1,4 +1,5 @@
-//! Two writers of one element, as two processes would be that both think it is theirs.
+//! Two writers of one element, as two processes would be that both think it is theirs; and one that is
+//! stopped while it makes its images anew.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::writer::Writer;
 use crate::conform::{Operation, Row, Scalar, rows_of};
+use crate::projection::Projection;
 use crate::shape::testing::sensors;
 
 const WRITERS: i64 = 2;
@@ -26,7 +28,7 @@ fn rows(fields: usize, writer: i64, number: i64) -> Vec<Row> {
             values[0] = Scalar::Int((number * 3 + row + writer) % KEYS);
             let operation = if row == 2 && number % 2 == 0 { Operation::Delete } else { Operation::Write };
             if operation == Operation::Write {
-                values[1] = Scalar::Text(format!("writer {writer}"));
+                values[1] = Scalar::Text(format!("writer {writer}").into());
                 values[3] = Scalar::Int(number * 10 + row);
             }
             Row { ordinal: row as u64 + 1, operation, values, bytes: 1 }
@@ -91,7 +93,7 @@ async fn two_writers_of_one_element_lose_no_change_and_every_image_before_is_wha
                     "delete" => drop(present.remove(&key)),
                     _ => {
                         if let Scalar::Text(writer) = &row[1] {
-                            *by_writer.entry(writer.clone()).or_default() += 1;
+                            *by_writer.entry(writer.to_string()).or_default() += 1;
                         }
                         present.insert(key, row);
                     }
@@ -100,6 +102,43 @@ async fn two_writers_of_one_element_lose_no_change_and_every_image_before_is_wha
         }
     }
     assert!(head > 100 && by_writer.len() == WRITERS as usize, "{head} {by_writer:?}");
+}
+
+#[tokio::test]
+async fn making_images_anew_can_be_given_up_and_goes_on_where_it_stood() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = LakeConfig::new(folder.path().join("lake"));
+    // All is read from the file.
+    config.recent_bytes = 0;
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let element = sensors(ElementKind::Entity);
+    let layout =
+        ElementLayout { element: element.id, kind: element.kind, schema_id: element.schema_id, schema: element.schema };
+    lake.register(layout.clone()).await.unwrap();
+    let layout = Arc::new(layout);
+    let writer = Writer::new(lake.clone(), Arc::clone(&layout), folder.path().join("first.db"));
+    // Several times what is read at once.
+    for number in 0..8 {
+        let mut rows = rows(layout.schema.fields.len(), 0, number);
+        rows.iter_mut().for_each(|row| row.values[1] = Scalar::Text(number.to_string().repeat(1 << 20).into()));
+        writer.write(&rows, Vec::new(), |_, _| Ok(Vec::new())).await.unwrap();
+    }
+    let (file, head) = (folder.path().join("second.db"), lake.log().head(layout.element));
+    let anew = Writer::new(lake.clone(), Arc::clone(&layout), file.clone());
+    let position = || Projection::open(&file).unwrap().position().unwrap().0;
+    {
+        let mut making = std::pin::pin!(anew.prepare());
+        while position() == 0 {
+            assert!(futures::poll!(making.as_mut()).is_pending(), "all was read at once");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let stood = position();
+    assert!(stood < head, "{stood} of {head}");
+    anew.prepare().await.unwrap();
+    assert_eq!(position(), head);
+    anew.write(&rows(layout.schema.fields.len(), 1, 1), Vec::new(), |_, _| Ok(Vec::new())).await.unwrap();
+    assert!(lake.log().head(layout.element) > head);
 }
 
 /// A key, comparable.

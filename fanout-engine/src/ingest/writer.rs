@@ -50,6 +50,19 @@ impl Writer {
         &self.layout
     }
 
+    /// Brings the images that [`Writer::write`] needs to the end of the log. That takes long when they are made anew; it
+    /// may be given up at any time, and goes on where it stood.
+    ///
+    /// # Errors
+    /// When the log or the projection fails.
+    pub async fn prepare(&self) -> Result<(), EngineFault> {
+        if self.layout.is_keyed() {
+            let mut projection = self.projection.lock().await;
+            self.catch_up(&mut projection, self.lake.log().head(self.layout.element)).await?;
+        }
+        Ok(())
+    }
+
     /// Appends rows in order. `side` is told the offset before the batch and, per row, whether the
     /// row is logged, and makes what goes beside the records.
     ///

@@ -102,7 +102,8 @@ async fn work_that_was_given_up_is_no_attempt_and_is_taken_up_where_it_stood() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_channel_has_used_up_what_it_had_used_up() {
     for db in databases().await.unwrap() {
-        let bench = Bench::limited(db, Limits { records_per_second: 1, bytes_per_second: 1, connections: 2, ..PLENTY }).await;
+        let bench =
+            Bench::limited(db, Limits { records_per_second: 1, bytes_per_second: 1, connections: 2, ..PLENTY }).await;
         let (process, _) = busy(&bench).await;
         let open = process.ingest.open_channel(bench.channel).unwrap();
         let request = open.allowance.request().unwrap();

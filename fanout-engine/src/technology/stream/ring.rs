@@ -8,6 +8,7 @@
 //! again. What was handed out must then not be handed out for something else, so positions are
 //! reserved by the million, synced: after a crash the sequence goes on behind what is reserved.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::technology::{FlowKey, Rest, SinkError};
 
 /// Positions reserved by one synced write.
 const RESERVED: u64 = 1_000_000;
+/// Pages kept of an open file, in KiB: what is appended is not read again before long, and there may be very many streams.
+const CACHE: i64 = 128;
 
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS blocks (
@@ -101,6 +104,10 @@ struct Writer {
     database: Database,
     retention: Retention,
     reserved: u64,
+    /// What the file says of the flows, as far as it was read: nobody else writes it.
+    cursors: HashMap<FlowKey, u64>,
+    /// When the oldest record was written, in microseconds, if that was looked up and it is still there.
+    oldest: Option<i64>,
 }
 
 impl Ring {
@@ -111,7 +118,7 @@ impl Ring {
     }
 
     fn open_file(file: PathBuf, limits: &Limits, now: DateTime<Utc>) -> Result<Self, rusqlite::Error> {
-        let database = connect(&file)?;
+        let database = with_small_cache(connect(&file)?)?;
         database.execute_batch(TABLES)?;
         let (floor, reserved, bytes) = database.query_row("SELECT floor, reserved, bytes FROM ring", [], |row| {
             Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?))
@@ -124,7 +131,7 @@ impl Ring {
         let age = (limits.retention_seconds > 0)
             .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000)));
         let retention = Retention { bytes: limits.retention_bytes, age };
-        let mut writer = Writer { database, retention, reserved: last };
+        let mut writer = Writer::new(database, retention, last);
         let mut ends = Ends { floor, last, bytes };
         writer.trim(&mut ends, now)?;
         Ok(Self {
@@ -291,7 +298,7 @@ impl Store {
             None => {
                 // Positions were given back when the file was left: the next ones are reserved anew.
                 let reserved = ring.ends.borrow().last;
-                Writer { database: connect(&ring.file)?, retention: self.retention, reserved }
+                Writer::new(with_small_cache(connect(&ring.file)?)?, self.retention, reserved)
             }
         };
         Ok(self.writer.insert(writer))
@@ -311,13 +318,17 @@ impl Reader {
         self.used = Instant::now();
         let database = match self.database.take() {
             Some(database) => database,
-            None => reader(file)?,
+            None => with_small_cache(reader(file)?)?,
         };
         Ok(self.database.insert(database))
     }
 }
 
 impl Writer {
+    fn new(database: Database, retention: Retention, reserved: u64) -> Self {
+        Self { database, retention, reserved, cursors: HashMap::new(), oldest: None }
+    }
+
     /// Leaves the file in order: what was reserved and not used is given back. Returns when the
     /// oldest record was written, in microseconds.
     fn leave(self, last: u64) -> Result<Option<i64>, rusqlite::Error> {
@@ -327,11 +338,17 @@ impl Writer {
         self.database.query_row("SELECT written_at FROM blocks ORDER BY last LIMIT 1", [], |row| row.get(0)).optional()
     }
 
-    fn cursor(&self, flow: FlowKey) -> Result<Option<u64>, rusqlite::Error> {
-        self.database
+    fn cursor(&mut self, flow: FlowKey) -> Result<Option<u64>, rusqlite::Error> {
+        if let Some(held) = self.cursors.get(&flow) {
+            return Ok(Some(*held));
+        }
+        let held = self
+            .database
             .prepare_cached("SELECT last_offset FROM cursors WHERE element = ?1 AND lane = ?2")?
             .query_row(params![flow.element.to_string(), flow.lane.as_str()], |row| uint(row, 0))
-            .optional()
+            .optional()?;
+        self.cursors.extend(held.map(|held| (flow, held)));
+        Ok(held)
     }
 
     fn append(
@@ -348,6 +365,8 @@ impl Writer {
             return Ok((held, ends));
         }
         self.reserve(ends.last + records.len() as u64)?;
+        // A commit that fails may have been made: the file is asked then.
+        self.cursors.remove(&flow);
         let mut next = ends;
         let transaction = self.database.transaction()?;
         {
@@ -377,6 +396,7 @@ impl Writer {
             transaction.prepare_cached("UPDATE ring SET bytes = ?1")?.execute([int(next.bytes)])?;
         }
         transaction.commit()?;
+        self.cursors.insert(flow, to);
         headgate_types::reach(headgate_types::Failpoint::StreamAppended);
         // The records are there, whatever becomes of older ones: the next append takes them up.
         if let Err(error) = self.trim(&mut next, now) {
@@ -405,14 +425,18 @@ impl Writer {
     fn trim(&mut self, ends: &mut Ends, now: DateTime<Utc>) -> Result<(), rusqlite::Error> {
         if let Some(age) = self.retention.age {
             let oldest_kept = (now - age).timestamp_micros();
-            let young: Option<u64> = self
-                .database
-                .prepare_cached(
-                    "SELECT last - records FROM blocks WHERE last > ?1 AND written_at >= ?2 ORDER BY last LIMIT 1",
-                )?
-                .query_row(params![int(ends.floor), oldest_kept], |row| uint(row, 0))
-                .optional()?;
-            self.drop_through(ends, young.unwrap_or(ends.last))?;
+            if self.oldest.is_none_or(|oldest| oldest < oldest_kept) {
+                let young: Option<(u64, i64)> = self
+                    .database
+                    .prepare_cached(
+                        "SELECT last - records, written_at FROM blocks WHERE last > ?1 AND written_at >= ?2
+                          ORDER BY last LIMIT 1",
+                    )?
+                    .query_row(params![int(ends.floor), oldest_kept], |row| Ok((uint(row, 0)?, row.get(1)?)))
+                    .optional()?;
+                self.drop_through(ends, young.map_or(ends.last, |(before, _)| before))?;
+                self.oldest = young.map(|(_, written_at)| written_at);
+            }
         }
         if self.retention.bytes > 0 && ends.bytes > self.retention.bytes {
             let surplus = ends.bytes - self.retention.bytes;
@@ -482,6 +506,12 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn with_small_cache(database: Database) -> Result<Database, rusqlite::Error> {
+    // Negative: KiB, not pages (sqlite.org/pragma.html#pragma_cache_size).
+    database.pragma_update(None, "cache_size", -CACHE)?;
+    Ok(database)
 }
 
 /// What the file holds is not what was put into it.

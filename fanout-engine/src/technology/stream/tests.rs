@@ -138,6 +138,19 @@ async fn records_age_out_even_when_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn each_record_goes_when_its_own_time_is_over_whatever_is_written_meanwhile() {
+    let mut bench = bench(Limits { retention_seconds: 60, ..PLENTY }).await;
+    for tick in 0..40 {
+        bench.append("a", 1).await;
+        // The newest and the eight before it were written in the last 56 seconds, the one before these 63 ago.
+        let oldest = (tick + 1_u64).saturating_sub(8).max(1);
+        assert_eq!(bench.ring.ends().borrow().floor, oldest - 1, "tick {tick}");
+        bench.clock.advance(TimeDelta::seconds(7));
+    }
+    assert_eq!(bench.numbers("/records").await, (33..=40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn positions_are_never_used_twice_not_even_after_a_crash() {
     let mut bench = bench(PLENTY).await;
     bench.append("a", 3).await;

@@ -1,30 +1,25 @@
 //! The task of one data-out channel: opens its resource, drives its worker, and follows what is
 //! wanted of it.
 
-use std::collections::HashSet;
+mod opening;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures::future::select_all;
 use headgate_access::outbound::GuardedClient;
-use headgate_database::{Signal, Tx};
-use headgate_types::ElementId;
-use headgate_types::channel::Lane;
+use headgate_database::Signal;
 use headgate_types::timing::Timing;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::observed::{FlowView, Halt, Resting, SharedObserved, halt};
+use super::observed::{self, FlowView, Halt, Resting, SharedObserved, halt};
 use super::wanted::{Mode, Wanted};
 use crate::cloud::Cloud;
-use crate::delivery::{
-    Context, DeliveryError, EMPTY_RANGE, Flow, Looked, TOGETHER, Throttle, Ticks, Turn, Waiting, Worker, store,
-};
-use crate::technology::{
-    self, Committed, FlowKey, OpenChannel, Reads, Rest, Secrets, Served, ServedChannels, Sink, SinkError,
-};
+use crate::delivery::{Context, DeliveryError, EMPTY_RANGE, Looked, Throttle, Turn, Waiting, Worker, store};
+use crate::technology::{Reads, Rest, Secrets, Served, ServedChannels, Sink};
 
 /// Looks again this often even when nobody woke it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -161,8 +156,6 @@ impl ChannelTask {
         self.cut_usage().await;
         let Some(open) = &mut self.open else { return REOPEN };
         let heads = open.worker.heads();
-        let rest_after = self.surroundings.rest_after;
-        let (look_again, quiet) = (LOOK_AGAIN.min(rest_after).max(LEAST), QUIET.min(rest_after).max(LEAST));
         let (turn, holding) = match wanted.mode {
             Mode::Hold(reason) => {
                 let published = open.worker.publish_all().await;
@@ -180,29 +173,9 @@ impl ChannelTask {
         // A channel that waits for its rate, its target or its tick has no use for news of the logs.
         let listening = turn == Turn::Idle && wanted.mode == Mode::Run;
         self.looked = if listening { open.worker.looked(&heads) } else { Vec::new() };
-        let mut resting = None;
-        let limit = match &turn {
-            Turn::Moved => {
-                self.moved = Instant::now();
-                self.moved_at.clear();
-                Duration::ZERO
-            }
-            Turn::Idle if self.moved.elapsed() >= look_again => {
-                let rest = open.sink.rest(look_again).await;
-                let nothing = self.moved.elapsed() >= rest_after && calm(&self.moved_at, &heads);
-                let may_rest = listening && nothing && wanted.timing == Timing::Immediate && !open.worker.collecting();
-                if let Rest::Until(due) = rest
-                    && may_rest
-                    && !open.worker.has_open_usage()
-                {
-                    resting = Some(Resting { due, version: wanted.version });
-                }
-                if open.worker.has_open_usage() { look_again } else { quiet }
-            }
-            Turn::Idle | Turn::Outdated => look_again,
-            Turn::Wait { limit, .. } => *limit,
-        };
-        let limit = if open.worker.collecting() { limit.min(COLLECTING) } else { limit };
+        let resting = self.resting(wanted, &turn, &heads).await;
+        let limit = self.pause(&turn);
+        let Some(open) = &mut self.open else { return REOPEN };
         if let Turn::Wait { limit, why: Waiting::Throttled } = &turn {
             open.worker.throttled += *limit;
         }
@@ -210,11 +183,51 @@ impl ChannelTask {
             Turn::Wait { why, .. } => halt(*why, open.worker.last_error.as_deref()),
             _ => None,
         });
+        if turn == Turn::Moved {
+            self.moved = Instant::now();
+            self.moved_at.clear();
+        }
         if self.moved_at.len() != heads.len() {
             self.moved_at = heads;
         }
         self.report(wanted, &turn, halted, resting).await;
         limit
+    }
+
+    /// How long there is nothing to do after a turn, at most.
+    fn pause(&self, turn: &Turn) -> Duration {
+        let Some(open) = &self.open else { return REOPEN };
+        let look_again = self.no_longer_than(LOOK_AGAIN);
+        let limit = match turn {
+            Turn::Moved => Duration::ZERO,
+            Turn::Idle if self.moved.elapsed() >= look_again && !open.worker.has_open_usage() => {
+                self.no_longer_than(QUIET)
+            }
+            Turn::Idle | Turn::Outdated => look_again,
+            Turn::Wait { limit, .. } => *limit,
+        };
+        if open.worker.collecting() { limit.min(COLLECTING) } else { limit }
+    }
+
+    /// Lets go of what a quiet channel does not need. What calls for it then, if it may rest altogether.
+    async fn resting(&mut self, wanted: &Wanted, turn: &Turn, heads: &[u64]) -> Option<Resting> {
+        let look_again = self.no_longer_than(LOOK_AGAIN);
+        if *turn != Turn::Idle || self.moved.elapsed() < look_again {
+            return None;
+        }
+        // Only the sink is held across the wait: a worker may not be looked at by two threads.
+        let sink = Arc::clone(&self.open.as_ref()?.sink);
+        let Rest::Until(due) = sink.rest(look_again).await else { return None };
+        let worker = &self.open.as_ref()?.worker;
+        let nothing = self.moved.elapsed() >= self.surroundings.rest_after && calm(&self.moved_at, heads);
+        let at_once = wanted.mode == Mode::Run && wanted.timing == Timing::Immediate;
+        let may_rest = nothing && at_once && !worker.collecting() && !worker.has_open_usage();
+        may_rest.then_some(Resting { due, version: wanted.version })
+    }
+
+    /// A time after which the channel looks again, or rests if that comes sooner.
+    fn no_longer_than(&self, time: Duration) -> Duration {
+        time.min(self.surroundings.rest_after).max(LEAST)
     }
 
     /// Cuts usage whose span is over, and all of it when somebody wants to see it before.
@@ -259,133 +272,6 @@ impl ChannelTask {
         self.moved = Instant::now();
         self.moved_at.clear();
         Ok(())
-    }
-
-    async fn open_resource(&self, wanted: &Arc<Wanted>) -> Result<Open, DeliveryError> {
-        let technology = technology::by_key(&wanted.profile)
-            .ok_or_else(|| SinkError::reject(format!("no technology is called {:?}", wanted.profile)))?;
-        let binding = wanted.binding.clone().ok_or_else(|| SinkError::retry("the resource is not there yet"))?;
-        let surroundings = &self.surroundings;
-        let opened = technology
-            .open(OpenChannel {
-                tenant: wanted.tenant,
-                channel: wanted.channel,
-                name: wanted.name.clone(),
-                binding,
-                elements: wanted.scopes.iter().map(|scope| scope.output.clone()).collect(),
-                limits: wanted.limits.clone(),
-                public_url: format!("{}/v1/out/{}", surroundings.public_url, wanted.channel),
-                clock: Arc::clone(&surroundings.context.clock),
-                secrets: Arc::clone(&surroundings.secrets),
-                outbound: surroundings.outbound.clone(),
-                cloud: surroundings.cloud.clone(),
-            })
-            .await?;
-        let worker = self.worker(wanted, &opened.sink).await;
-        let worker = match worker {
-            Ok(worker) => worker,
-            Err(error) => {
-                opened.sink.close().await;
-                return Err(error);
-            }
-        };
-        let served = opened.router.map(|router| {
-            Served::new(wanted.tenant, router.into_router(), wanted.limits.connections, Arc::clone(&self.reads))
-        });
-        self.mount(wanted, served.as_ref());
-        Ok(Open { wanted: Arc::clone(wanted), sink: opened.sink, served, worker })
-    }
-
-    /// Serves the reads of the channel, unless something newer is wanted: that may take something back,
-    /// and mounts what is left when the task comes to it.
-    fn mount(&self, wanted: &Wanted, served: Option<&Served>) {
-        let Some(served) = served else { return };
-        let all = &self.surroundings.served;
-        all.mount(wanted.channel, served.clone());
-        if !wanted.standing(&self.newest).holds() {
-            all.unmount(wanted.channel);
-        }
-    }
-
-    /// A worker whose flows stand where the books and the target say. The first serving pins, for
-    /// each element, where the history ends and the live lane begins.
-    async fn worker(&self, wanted: &Wanted, sink: &Arc<dyn Sink>) -> Result<Worker, DeliveryError> {
-        let context = &self.surroundings.context;
-        let now = context.clock.now();
-        let mut tx = context.data.platform().await?;
-        tx.act_for(wanted.tenant).await?;
-        let mut known = HashSet::new();
-        for scope in &wanted.scopes {
-            let element = scope.output.element;
-            if !pin(&mut tx, context, wanted, element).await? {
-                known.insert(element);
-            }
-        }
-        let rows = store::of_channel(&mut tx, wanted.channel).await?;
-        let spent = store::spent(&mut tx, wanted.tenant, wanted.channel).await?;
-        tx.commit().await?;
-
-        let last_tick =
-            rows.iter().filter(|row| row.key.lane == Lane::Live).filter_map(|row| row.last_delivery_at).max();
-        let ticks = Ticks::new(wanted.timing.clone(), last_tick.unwrap_or(now));
-        let mut worker = Worker::new(context.clone(), wanted.terms(&self.newest), Arc::clone(sink), spent, ticks);
-        if let Some(throttle) = &self.throttle {
-            worker.continue_with(throttle.clone());
-        }
-        for row in rows {
-            let Some(scope) = wanted.scopes.iter().find(|scope| scope.output.element == row.key.element) else {
-                continue;
-            };
-            let target = sink.cursor(row.key).await?;
-            if let Some(why) = self.held_against(wanted, &row, target).await? {
-                self.observe(|observed| observed.restored = Some(why));
-            }
-            let target = target.map(|committed| committed.offset);
-            let plan = Arc::clone(&scope.plan);
-            let dims = wanted.dims(row.key.element);
-            let live = row.key.lane == Lane::Live;
-            let mut flow = Flow::new(row, target, plan, &scope.output, dims);
-            if self.unsure && known.contains(&flow.key().element) {
-                flow.unsure = TOGETHER;
-            }
-            worker.flows.push(if live { flow.routed(&context.router) } else { flow });
-        }
-        Ok(worker)
-    }
-
-    /// Holds what a target has of a flow against the log and the books (DATA-PLANE rules 5, 31).
-    /// Returns what its owner has to know.
-    async fn held_against(
-        &self,
-        wanted: &Wanted,
-        row: &store::FlowRow,
-        target: Option<Committed>,
-    ) -> Result<Option<String>, DeliveryError> {
-        let Some(Committed { offset: held, begun_anew }) = target else { return Ok(None) };
-        let (lake, element) = (&self.surroundings.context.lake, row.key.element);
-        let head = lake.log().head(element);
-        if held > head {
-            // The target's cursor is a cursor like any other: new records go on above it, or the
-            // target would take them for those it has.
-            lake.fence(element, held).await?;
-            let why = format!(
-                "the channel holds records up to {held} of element {element}, whose log ended at {head} (a restored \
-                 lake?); new records go on above them"
-            );
-            tracing::error!(channel = %wanted.channel, %element, held, head, "a channel's store was ahead of the log");
-            return Ok(Some(why));
-        }
-        if held.max(row.starts_after) < row.booked && !begun_anew {
-            let why = format!(
-                "the channel holds records up to {held} of element {element}, {} were delivered (a restored copy?); \
-                 the difference is delivered again, unbilled",
-                row.booked
-            );
-            tracing::warn!(channel = %wanted.channel, %element, held, booked = row.booked,
-                "a channel's store holds less than was booked; the difference is delivered again, unbilled");
-            return Ok(Some(why));
-        }
-        Ok(None)
     }
 
     /// Ends everything in flight and cuts the last usage. `true` when that is done for good.
@@ -498,7 +384,7 @@ impl ChannelTask {
         }
     }
 
-    fn observe(&self, change: impl FnOnce(&mut super::observed::Observed)) {
+    fn observe(&self, change: impl FnOnce(&mut observed::Observed)) {
         change(&mut self.observed.lock());
     }
 }
@@ -507,22 +393,6 @@ impl ChannelTask {
 /// place in them has to be written down.
 fn calm(before: &[u64], now: &[u64]) -> bool {
     before.len() == now.len() && before.iter().zip(now).all(|(before, now)| now - before < EMPTY_RANGE / 10)
-}
-
-/// Pins where an element's lanes begin and end, once. `false`: they were pinned before.
-async fn pin(tx: &mut Tx, context: &Context, wanted: &Wanted, element: ElementId) -> Result<bool, DeliveryError> {
-    let head = context.lake.log().head(element);
-    let now = context.clock.now();
-    let live = FlowKey { element, lane: Lane::Live };
-    if store::get(tx, wanted.tenant, wanted.channel, live).await?.is_some() {
-        return Ok(false);
-    }
-    store::ensure(tx, wanted.tenant, wanted.channel, live, head, None, now).await?;
-    if wanted.history {
-        let backfill = FlowKey { element, lane: Lane::Backfill };
-        store::ensure(tx, wanted.tenant, wanted.channel, backfill, 0, Some(head), now).await?;
-    }
-    Ok(true)
 }
 
 /// Cuts the open usage of a channel that is not open.
