@@ -36,17 +36,23 @@ fn rows(fields: usize, writer: i64, number: i64) -> Vec<Row> {
         .collect()
 }
 
+/// A lake with one entity.
+async fn lake(config: LakeConfig) -> (Lake, Arc<ElementLayout>) {
+    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
+    let element = sensors(ElementKind::Entity);
+    let layout =
+        ElementLayout { element: element.id, kind: element.kind, schema_id: element.schema_id, schema: element.schema };
+    lake.register(layout.clone()).await.unwrap();
+    (lake, Arc::new(layout))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_writers_of_one_element_lose_no_change_and_every_image_before_is_what_was_there() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = LakeConfig::new(folder.path().join("lake"));
     // The log is rolled, merged and cut short under them.
     (config.roll_bytes, config.compact_files, config.recent_bytes) = (1, 2, 0);
-    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
-    let element = sensors(ElementKind::Entity);
-    let layout =
-        ElementLayout { element: element.id, kind: element.kind, schema_id: element.schema_id, schema: element.schema };
-    lake.register(layout.clone()).await.unwrap();
+    let (lake, layout) = lake(config).await;
     let stop = CancellationToken::new();
     let rolling = tokio::spawn({
         let (lake, stop) = (lake.clone(), stop.clone());
@@ -61,7 +67,7 @@ async fn two_writers_of_one_element_lose_no_change_and_every_image_before_is_wha
     let fields = layout.schema.fields.len();
     let writers = (0..WRITERS).map(|number| {
         let file = folder.path().join(format!("{number}.db"));
-        let writer = Writer::new(lake.clone(), Arc::new(layout.clone()), file);
+        let writer = Writer::new(lake.clone(), Arc::clone(&layout), file);
         tokio::spawn(async move {
             for commit in 0..COMMITS {
                 writer.write(&rows(fields, number, commit), Vec::new(), |_, _| Ok(Vec::new())).await.unwrap();
@@ -110,12 +116,7 @@ async fn making_images_anew_can_be_given_up_and_goes_on_where_it_stood() {
     let mut config = LakeConfig::new(folder.path().join("lake"));
     // All is read from the file.
     config.recent_bytes = 0;
-    let lake = Lake::open(config, SystemClock::shared()).await.unwrap();
-    let element = sensors(ElementKind::Entity);
-    let layout =
-        ElementLayout { element: element.id, kind: element.kind, schema_id: element.schema_id, schema: element.schema };
-    lake.register(layout.clone()).await.unwrap();
-    let layout = Arc::new(layout);
+    let (lake, layout) = lake(config).await;
     let writer = Writer::new(lake.clone(), Arc::clone(&layout), folder.path().join("first.db"));
     // Several times what is read at once.
     for number in 0..8 {

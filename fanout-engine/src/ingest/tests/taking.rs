@@ -223,7 +223,7 @@ async fn a_channel_takes_no_more_than_its_size_lets_wait_and_goes_on_when_that_i
 #[tokio::test]
 async fn channels_are_listed_again_only_when_there_is_something_to_follow() {
     for db in databases().await.unwrap() {
-        let bench = Bench::limited(db, PLENTY).await;
+        let bench = Bench::new(db).await;
         let process = bench.process(|_| {}).await;
         let Process { ingest, .. } = &process;
         let look = async |anyway| ingest.followed.look(&bench.db.control, anyway).await.unwrap();

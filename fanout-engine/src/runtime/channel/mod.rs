@@ -173,9 +173,6 @@ impl ChannelTask {
         // A channel that waits for its rate, its target or its tick has no use for news of the logs.
         let listening = turn == Turn::Idle && wanted.mode == Mode::Run;
         self.looked = if listening { open.worker.looked(&heads) } else { Vec::new() };
-        let resting = self.resting(wanted, &turn, &heads).await;
-        let limit = self.pause(&turn);
-        let Some(open) = &mut self.open else { return REOPEN };
         if let Turn::Wait { limit, why: Waiting::Throttled } = &turn {
             open.worker.throttled += *limit;
         }
@@ -183,6 +180,8 @@ impl ChannelTask {
             Turn::Wait { why, .. } => halt(*why, open.worker.last_error.as_deref()),
             _ => None,
         });
+        let resting = self.resting(wanted, &turn, &heads).await;
+        let limit = self.pause(&turn);
         if turn == Turn::Moved {
             self.moved = Instant::now();
             self.moved_at.clear();

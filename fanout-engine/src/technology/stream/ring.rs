@@ -106,7 +106,7 @@ struct Writer {
     reserved: u64,
     /// What the file says of the flows, as far as it was read: nobody else writes it.
     cursors: HashMap<FlowKey, u64>,
-    /// When the oldest record was written, in microseconds, if that was looked up and it is still there.
+    /// When the oldest record was written, in microseconds; `None`: that has to be looked up.
     oldest: Option<i64>,
 }
 
@@ -118,7 +118,7 @@ impl Ring {
     }
 
     fn open_file(file: PathBuf, limits: &Limits, now: DateTime<Utc>) -> Result<Self, rusqlite::Error> {
-        let database = with_small_cache(connect(&file)?)?;
+        let database = connect(&file)?;
         database.execute_batch(TABLES)?;
         let (floor, reserved, bytes) = database.query_row("SELECT floor, reserved, bytes FROM ring", [], |row| {
             Ok((uint(row, 0)?, uint(row, 1)?, uint(row, 2)?))
@@ -131,7 +131,7 @@ impl Ring {
         let age = (limits.retention_seconds > 0)
             .then(|| TimeDelta::seconds(i64::try_from(limits.retention_seconds).unwrap_or(i64::MAX / 1_000)));
         let retention = Retention { bytes: limits.retention_bytes, age };
-        let mut writer = Writer::new(database, retention, last);
+        let mut writer = Writer::new(database, retention, last)?;
         let mut ends = Ends { floor, last, bytes };
         writer.trim(&mut ends, now)?;
         Ok(Self {
@@ -298,7 +298,7 @@ impl Store {
             None => {
                 // Positions were given back when the file was left: the next ones are reserved anew.
                 let reserved = ring.ends.borrow().last;
-                Writer::new(with_small_cache(connect(&ring.file)?)?, self.retention, reserved)
+                Writer::new(connect(&ring.file)?, self.retention, reserved)?
             }
         };
         Ok(self.writer.insert(writer))
@@ -318,15 +318,20 @@ impl Reader {
         self.used = Instant::now();
         let database = match self.database.take() {
             Some(database) => database,
-            None => with_small_cache(reader(file)?)?,
+            None => {
+                let database = reader(file)?;
+                keep_few_pages(&database)?;
+                database
+            }
         };
         Ok(self.database.insert(database))
     }
 }
 
 impl Writer {
-    fn new(database: Database, retention: Retention, reserved: u64) -> Self {
-        Self { database, retention, reserved, cursors: HashMap::new(), oldest: None }
+    fn new(database: Database, retention: Retention, reserved: u64) -> Result<Self, rusqlite::Error> {
+        keep_few_pages(&database)?;
+        Ok(Self { database, retention, reserved, cursors: HashMap::new(), oldest: None })
     }
 
     /// Leaves the file in order: what was reserved and not used is given back. Returns when the
@@ -500,6 +505,7 @@ impl Writer {
             .prepare_cached("UPDATE ring SET floor = ?1, bytes = ?2")?
             .execute(params![int(next.floor), int(next.bytes)])?;
         transaction.commit()?;
+        self.oldest = None;
         *ends = next;
         if gone > 0 {
             shrink(&self.database);
@@ -508,10 +514,9 @@ impl Writer {
     }
 }
 
-fn with_small_cache(database: Database) -> Result<Database, rusqlite::Error> {
+fn keep_few_pages(database: &Connection) -> Result<(), rusqlite::Error> {
     // Negative: KiB, not pages (sqlite.org/pragma.html#pragma_cache_size).
-    database.pragma_update(None, "cache_size", -CACHE)?;
-    Ok(database)
+    database.pragma_update(None, "cache_size", -CACHE)
 }
 
 /// What the file holds is not what was put into it.
