@@ -42,16 +42,19 @@ macro_rules! fill {
 }
 
 fn build<'a>(data_type: DataType, values: impl Iterator<Item = &'a Scalar>) -> Result<ArrayRef, ArrowError> {
+    let rows = values.size_hint().0;
     Ok(match data_type {
-        DataType::Bool => fill!(BooleanBuilder::new(), values, Scalar::Bool(value) => *value),
-        DataType::Int64 => fill!(Int64Builder::new(), values, Scalar::Int(value) => *value),
-        DataType::Float64 => fill!(Float64Builder::new(), values, Scalar::Float(value) => *value),
-        DataType::String | DataType::Json => fill!(StringBuilder::new(), values, Scalar::Text(value) => value),
+        DataType::Bool => fill!(BooleanBuilder::with_capacity(rows), values, Scalar::Bool(value) => *value),
+        DataType::Int64 => fill!(Int64Builder::with_capacity(rows), values, Scalar::Int(value) => *value),
+        DataType::Float64 => fill!(Float64Builder::with_capacity(rows), values, Scalar::Float(value) => *value),
+        DataType::String | DataType::Json => {
+            fill!(StringBuilder::with_capacity(rows, rows), values, Scalar::Text(value) => value)
+        }
         DataType::Timestamp => {
-            let builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+            let builder = TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC");
             fill!(builder, values, Scalar::Micros(value) => *value)
         }
-        DataType::Date => fill!(Date32Builder::new(), values, Scalar::Days(value) => *value),
+        DataType::Date => fill!(Date32Builder::with_capacity(rows), values, Scalar::Days(value) => *value),
     })
 }
 

@@ -7,6 +7,8 @@ use headgate_types::engine::InferSchema;
 use headgate_types::model::{InputModel, PayloadFormat};
 use headgate_types::schema::{DataType, ElementKind, Field, Schema};
 
+use super::json::Parser;
+use super::repeated::Layout;
 use super::*;
 use crate::fuzz;
 
@@ -95,10 +97,24 @@ fn whatever_a_payload_holds_each_record_of_it_is_decided_once() {
 
 #[test]
 fn a_line_is_decided_alike_whatever_came_before_it() {
-    let usual = LINES.lines().next().unwrap();
-    for model in models() {
-        let plan = Arc::new(InputPlan::compile(ElementKind::Entity, &schema(), &model).unwrap());
-        fuzz::bytes("fanout-engine/src/conform/repeated.rs read", &[usual.as_bytes()], |bytes| {
+    let cases = models().into_iter().zip(LINES.lines()).flat_map(|(model, usual)| {
+        [ElementKind::Entity, ElementKind::Events]
+            .map(|kind| (Arc::new(InputPlan::compile(kind, &schema(), &model).unwrap()), usual))
+    });
+    for (plan, usual) in cases {
+        let record = Parser::new(usual, 0).value().unwrap();
+        let layout = Layout::of(&plan, &record).unwrap();
+        assert_eq!(layout.read(&plan, usual), Some(plan.json(&record).unwrap().1), "the short way leads there");
+        let deletes = usual.replacen('{', r#"{"_op":"delete","#, 1);
+        let mut seeds = vec![usual.to_owned(), deletes];
+        // What a number may be, at the ends of what is read the short way.
+        for number in
+            ["-0", "01", "-", "1e3", "1.5", "999999999999999999", "-9223372036854775808", "9223372036854775808"]
+        {
+            seeds.push(usual.replace(":1,", &format!(" : {number} ,")).replace(":1.5", &format!(":{number}")));
+        }
+        let seeds: Vec<&[u8]> = seeds.iter().map(String::as_bytes).collect();
+        fuzz::bytes("fanout-engine/src/conform/repeated.rs read", &seeds, |bytes| {
             let line: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != b'\n').collect();
             let read = |bytes: Vec<u8>| {
                 let open = move || -> std::io::Result<Box<dyn std::io::Read + Send>> {
@@ -115,7 +131,8 @@ fn a_line_is_decided_alike_whatever_came_before_it() {
             }
             let after = read([usual.as_bytes(), b"\n", &line].concat());
             let values = |chunk: &Chunk, last: u64| {
-                chunk.rows.iter().filter(|row| row.ordinal == last).map(|row| row.values.clone()).collect::<Vec<_>>()
+                let rows = chunk.rows.iter().filter(|row| row.ordinal == last);
+                rows.map(|row| (row.operation, row.values.clone())).collect::<Vec<_>>()
             };
             let codes = |chunk: &Chunk, last: u64| {
                 chunk.refused.iter().filter(|it| it.ordinal == last).map(|it| it.refusal.code).collect::<Vec<_>>()

@@ -14,6 +14,8 @@ const MAX_DEPTH: usize = 64;
 const MAX_MEMBERS: usize = 10_000;
 /// Members from which names are kept in a set, since comparing all pairs would be quadratic.
 const MANY_MEMBERS: usize = 32;
+/// As many digits are an int64, whichever they are.
+const SHORT_DIGITS: usize = 18;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,16 +164,10 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// A member's name as it is, when it has no escapes and is this one.
-    pub(super) fn eat_name(&mut self, name: &str) -> bool {
-        let rest = &self.bytes()[self.at..];
-        let found = rest.len() > name.len() + 1
-            && rest[0] == b'"'
-            && rest[name.len() + 1] == b'"'
-            && rest[1..=name.len()] == *name.as_bytes();
-        if found {
-            self.at += name.len() + 2;
-        }
+    /// These bytes, all of them or none.
+    pub(super) fn eat_all(&mut self, bytes: &str) -> bool {
+        let found = self.bytes()[self.at..].starts_with(bytes.as_bytes());
+        self.at += if found { bytes.len() } else { 0 };
         found
     }
 
@@ -199,7 +195,7 @@ impl<'a> Parser<'a> {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
             Some(b'"') => self.string().map(Json::String),
-            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
             Some(b't') => self.word("true", Json::Bool(true)),
             Some(b'f') => self.word("false", Json::Bool(false)),
             Some(b'n') => self.word("null", Json::Null),
@@ -282,7 +278,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<Json<'a>, Syntax> {
+    /// A number as it is written.
+    pub(super) fn number(&mut self) -> Result<&'a str, Syntax> {
         let start = self.at;
         self.eat(b'-');
         if !self.eat(b'0') && self.digits() == 0 {
@@ -300,7 +297,27 @@ impl<'a> Parser<'a> {
                 return self.error("a digit is expected");
             }
         }
-        Ok(Json::Number(&self.text[start..self.at]))
+        Ok(&self.text[start..self.at])
+    }
+
+    /// A whole number without fraction or exponent that surely is an int64; otherwise nothing is read.
+    pub(super) fn short_integer(&mut self) -> Option<i64> {
+        let rest = &self.bytes()[self.at..];
+        let sign = usize::from(rest.first() == Some(&b'-'));
+        let (mut value, mut end) = (0_i64, sign);
+        while let Some(digit) = rest.get(end).filter(|byte| byte.is_ascii_digit()) {
+            if end - sign == SHORT_DIGITS {
+                return None;
+            }
+            value = value * 10 + i64::from(digit - b'0');
+            end += 1;
+        }
+        let leading_zero = rest.get(sign) == Some(&b'0') && end - sign > 1;
+        if end == sign || leading_zero || matches!(rest.get(end), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at += end;
+        Some(if sign == 1 { -value } else { value })
     }
 
     fn digits(&mut self) -> usize {
@@ -309,6 +326,18 @@ impl<'a> Parser<'a> {
             self.at += 1;
         }
         self.at - start
+    }
+
+    /// A text that is written as it is, without escapes; otherwise nothing is read.
+    pub(super) fn short_text(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let rest = self.bytes().get(start..).filter(|_| self.peek() == Some(b'"'))?;
+        let end = plain(rest);
+        if rest.get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = start + end + 1;
+        self.text.get(start..start + end)
     }
 
     fn string(&mut self) -> Result<Cow<'a, str>, Syntax> {

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use headgate_types::model::PayloadFormat;
+use memchr::memchr;
 
 use super::body::{BodyError, Unpacked, unpack};
 use super::csv::CsvReader;
@@ -15,6 +16,8 @@ use super::{MAX_EXCERPT_BYTES, MAX_RAW_BYTES, MAX_RECORD_BYTES, Operation, Refus
 
 /// The largest JSON document. NDJSON has no such limit, because it is read line by line.
 const MAX_DOCUMENT_BYTES: u64 = 64 << 20;
+/// Bytes of a line that is passed over, at once.
+const PASSED_AT_ONCE: usize = 64 << 10;
 
 /// Where the bytes of a payload come from.
 pub struct Source {
@@ -279,12 +282,12 @@ fn line_step(
 ) -> io::Result<Option<Step>> {
     loop {
         line.clear();
-        let limit = MAX_RECORD_BYTES as u64 + 1;
-        if body.by_ref().take(limit).read_until(b'\n', line)? == 0 {
+        let limit = MAX_RECORD_BYTES + 1;
+        let complete = read_line(body, line, limit)?;
+        if line.is_empty() {
             return Ok(None);
         }
-        let complete = line.last() == Some(&b'\n');
-        if !complete && line.len() as u64 == limit {
+        if !complete && line.len() == limit {
             let passed = pass_line(body)?;
             let reason =
                 format!("a record has at most {MAX_RECORD_BYTES} bytes, this has {}", line.len() as u64 + passed);
@@ -331,19 +334,34 @@ fn line_step(
     }
 }
 
+/// Reads a line with its end, or `limit` bytes of it; returns whether its end is there. (`BufRead::read_until` looks for
+/// the end without the processor's vectors.)
+fn read_line(body: &mut Unpacked, line: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
+    while line.len() < limit {
+        let buffer = match body.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            buffer => buffer?,
+        };
+        let buffer = &buffer[..buffer.len().min(limit - line.len())];
+        let end = memchr(b'\n', buffer);
+        let used = end.map_or(buffer.len(), |end| end + 1);
+        line.extend_from_slice(&buffer[..used]);
+        body.consume(used);
+        if end.is_some() || used == 0 {
+            return Ok(end.is_some());
+        }
+    }
+    Ok(false)
+}
+
 /// Passes over the rest of a line; returns its bytes.
 fn pass_line(body: &mut Unpacked) -> io::Result<u64> {
-    let mut passed = 0;
+    let (mut passed, mut piece) = (0, Vec::new());
     loop {
-        let buffer = body.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(passed);
-        }
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let used = end.map_or(buffer.len(), |end| end + 1);
-        body.consume(used);
-        passed += used as u64;
-        if end.is_some() {
+        piece.clear();
+        let ended = read_line(body, &mut piece, PASSED_AT_ONCE)?;
+        passed += piece.len() as u64;
+        if ended || piece.is_empty() {
             return Ok(passed);
         }
     }

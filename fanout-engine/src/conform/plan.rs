@@ -87,9 +87,9 @@ impl InputPlan {
         &self.rules
     }
 
-    /// Whether records say what they do.
-    pub(super) const fn decides_operation(&self) -> bool {
-        self.operation.is_some()
+    /// The field in which a record may say what it does.
+    pub(super) fn operation_field(&self) -> Option<&str> {
+        self.operation.as_ref().map(|operation| operation.field.as_str())
     }
 
     /// Finds the model's fields in a CSV header.

@@ -64,11 +64,15 @@ impl Reading {
         }
     }
 
+    /// Whether a text of the payload is the value as it is.
+    pub(super) fn keeps_text(&self) -> bool {
+        self.data_type == DataType::String && self.null_markers.is_empty() && !self.trim
+    }
+
     /// Reads a value. `textual`: the format has only text (CSV), so that text is converted without
     /// being asked, and an empty field has no value.
     pub(super) fn read(&self, found: Found<'_>, textual: bool) -> Result<Scalar, Refusal> {
         match found {
-            Found::Missing | Found::Null if self.data_type != DataType::Json => Ok(Scalar::Null),
             Found::Missing | Found::Null => Ok(Scalar::Null),
             Found::Text(text) => self.text(text, textual),
             Found::Bool(value) => match self.data_type {
@@ -139,7 +143,8 @@ impl Reading {
         }
     }
 
-    fn float(&self, text: &str) -> Result<Scalar, Refusal> {
+    /// The number of a `float64` field.
+    pub(super) fn float(&self, text: &str) -> Result<Scalar, Refusal> {
         let value: f64 = text.parse().map_err(|_| not_a_number(text))?;
         if value.is_nan() {
             return Ok(Scalar::Null);

@@ -15,8 +15,10 @@ use super::{World, row};
 use crate::cli::BenchArguments;
 use crate::demo::world::Channel;
 
-/// Rows sent in B6.
-const ROWS: u64 = 20_000;
+/// Deliveries in B6, of all channels together, and rows sent before them: a channel that has just been ordered opens
+/// its files with the first.
+const DELIVERIES: u64 = 5_000_000;
+const FIRST: u64 = 1_000;
 /// Rows a second in B7, and how often some are sent.
 const RATE: u64 = 4_000;
 const EVERY: Duration = Duration::from_millis(50);
@@ -30,28 +32,29 @@ const ORDERS: usize = 4;
 /// B6: the same rows into the same number of channels, with ever more distinct models.
 pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
     let channels = arguments.channels;
+    let (count, rows) = (channels as u64, DELIVERIES.div_ceil(channels as u64));
     let mut distinct: Vec<usize> = [1, 10, channels].into_iter().filter(|models| *models <= channels).collect();
     distinct.dedup();
     for _ in 0..arguments.rounds {
         for models in &distinct {
             let world = World::start().await?;
-            let opened = open(&world, channels, *models, |_| Vec::new()).await?;
+            open(&world, channels, *models, |_| Vec::new()).await?;
+            world.send(FIRST).await?;
+            world.delivered(FIRST * count).await?;
             let before = world.headgate.server.used()?;
             let start = Instant::now();
-            world.send(ROWS).await?;
-            for channel in &opened {
-                delivered(&world, channel, ROWS).await?;
-            }
+            world.send(rows).await?;
+            world.delivered((FIRST + rows) * count).await?;
             let wall = start.elapsed().as_secs_f64();
             let after = world.headgate.server.used()?;
-            let rows = (ROWS * channels as u64) as f64;
+            let delivered = (rows * count) as f64;
             report.add(
                 "B6",
                 &format!("{models} models"),
                 json!({
                     "channels": channels,
-                    "delivered_rows_per_s": rows / wall,
-                    "cpu_us_per_delivered_row": (after.cpu - before.cpu) * 1e6 / rows,
+                    "delivered_rows_per_s": delivered / wall,
+                    "cpu_us_per_delivered_row": (after.cpu - before.cpu) * 1e6 / delivered,
                     "resident_mb": after.resident >> 20,
                 }),
             );
@@ -67,6 +70,7 @@ pub async fn models(arguments: &BenchArguments, report: &mut Report) -> Result<(
 /// B6's peer: JetStream pushes the same rows to as many consumers.
 async fn push(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
     let channels = arguments.channels;
+    let sent = DELIVERIES.div_ceil(channels as u64);
     for _ in 0..arguments.rounds {
         let Some(peer) = JetStream::start(&arguments.nats_server, Sync::Default).await? else {
             say("B6   JetStream is not here: --nats-server names the program");
@@ -83,22 +87,24 @@ async fn push(arguments: &BenchArguments, report: &mut Report) -> Result<()> {
             .into_iter()
             .map(|mut consumer| {
                 tokio::spawn(async move {
-                    for _ in 0..ROWS {
+                    for _ in 0..sent {
                         consumer.message().await?;
                     }
                     Ok::<_, anyhow::Error>(())
                 })
             })
             .collect();
-        for first in (0..ROWS).step_by(1_000) {
-            publisher.tell((first..first + 1_000).map(|id| ("all".to_owned(), row(id, 0).into_bytes()))).await?;
+        for first in (0..sent).step_by(1_000) {
+            publisher
+                .tell((first..sent.min(first + 1_000)).map(|id| ("all".to_owned(), row(id, 0).into_bytes())))
+                .await?;
         }
         for reader in readers {
             reader.await??;
         }
         let wall = start.elapsed().as_secs_f64();
         let after = peer.server.used()?;
-        let rows = (ROWS * channels as u64) as f64;
+        let rows = (sent * channels as u64) as f64;
         report.add(
             "B6",
             "JetStream",
@@ -129,9 +135,7 @@ pub async fn latency(arguments: &BenchArguments, report: &mut Report) -> Result<
             .collect();
         let before = world.headgate.server.used()?;
         let sent = feed(&world.feed, Duration::from_secs(arguments.seconds)).await?;
-        for channel in &opened {
-            delivered(&world, channel, sent * MATCHES as u64 / arguments.channels as u64).await?;
-        }
+        world.delivered(taken(sent, arguments.channels)).await?;
         let after = world.headgate.server.used()?;
         stop.store(true, Ordering::Relaxed);
         // One more record ends the readers, which look at the flag only when something arrives.
@@ -215,8 +219,18 @@ fn aged(sent: u64, mut ages: Vec<u64>, cores: f64) -> serde_json::Value {
 
 /// The values a channel takes: each value is for ten channels, and no two channels take the same.
 fn tenants(channel: usize, channels: usize) -> Vec<usize> {
-    let (step, width) = ((TENANTS / channels).max(1), (TENANTS * MATCHES / channels).clamp(1, TENANTS));
-    (0..width).map(|index| (channel * step + index) % TENANTS).collect()
+    let step = (TENANTS / channels).max(1);
+    (0..width(channels)).map(|index| (channel * step + index) % TENANTS).collect()
+}
+
+/// How many of the values each channel takes.
+fn width(channels: usize) -> usize {
+    (TENANTS * MATCHES / channels).clamp(1, TENANTS)
+}
+
+/// Deliveries of `sent` rows into that many channels; the values take turns.
+fn taken(sent: u64, channels: usize) -> u64 {
+    sent / TENANTS as u64 * (width(channels) * channels) as u64
 }
 
 /// How long channels may take to come to rest.
@@ -277,18 +291,6 @@ async fn open(
         async move { world.stream(&format!("channel {index}"), data, model).await }
     });
     futures::stream::iter(orders).buffer_unordered(ORDERS).try_collect().await
-}
-
-/// Waits until a channel got this many records.
-pub(super) async fn delivered(world: &World, channel: &Channel, rows: u64) -> Result<()> {
-    loop {
-        let statistics = world.consumer.api.get(&format!("{}/statistics", channel.path)).await?;
-        let records = statistics["flows"].as_array().into_iter().flatten().filter_map(|flow| flow["records"].as_u64());
-        if records.sum::<u64>() >= rows {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Sends rows stamped with the time at a fixed rate; returns how many.

@@ -15,6 +15,7 @@ mod server;
 pub mod webhooks;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -116,6 +117,14 @@ impl World {
         for first in (0..rows).step_by(5_000) {
             let payload: String = (first..rows.min(first + 5_000)).map(|id| row(id, 0) + "\n").collect();
             world::send(&self.feed, "application/x-ndjson", payload).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the channels have got this many records, all together and since Headgate started.
+    async fn delivered(&self, records: u64) -> Result<()> {
+        while self.headgate.metric("headgate_delivered_records_total").await? < records as f64 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ use arrow::compute;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
 use parquet::arrow::ArrowWriter;
+use parquet::data_type::ByteArray;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::properties::EnabledStatistics;
+use parquet::file::statistics::Statistics;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -123,8 +126,9 @@ impl FileEncoder {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
     }
 
-    pub(crate) fn finish(self) -> Result<Encoded> {
-        let content = self.writer.into_inner()?;
+    pub(crate) fn finish(mut self) -> Result<Encoded> {
+        let metadata = self.writer.finish()?;
+        let content = std::mem::take(self.writer.inner_mut());
         let (first, last) = (self.first.unwrap_or(0), self.last);
         let file = DataFile {
             path: format!("{first:020}-{last:020}-{}.parquet", Uuid::now_v7().simple()),
@@ -135,7 +139,11 @@ impl FileEncoder {
         };
         let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
         for (field, column) in self.schema.fields().iter().zip(self.statistics) {
-            let Some(column) = column else { continue };
+            let Some(mut column) = column else { continue };
+            let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+            for chunk in chunks.filter(|chunk| chunk.column_path().parts() == [field.name().as_str()]) {
+                column.observe_texts(chunk);
+            }
             nulls.insert(field.name().clone(), json!(column.nulls));
             if column.unbounded {
                 continue;
@@ -174,18 +182,27 @@ impl Column {
                 let column = column.as_primitive::<Date32Type>();
                 (compute::min(column).and_then(date), compute::max(column).and_then(date))
             }
-            DataType::Utf8 => {
-                let column = column.as_string::<i32>();
-                let min = compute::min_string(column).map(cut);
-                let max = compute::max_string(column);
-                self.open |= max.is_some_and(|max| max.chars().count() > STATISTICS_CHARS);
-                (min.map(Value::from), max.map(cut).map(Value::from))
-            }
-            _ => (None, None),
+            // Those of texts are in the file's own statistics: comparing them a second time would cost more than all the others.
+            _ => return,
         };
         self.unbounded |= [&min, &max].into_iter().flatten().any(Value::is_null);
         keep(&mut self.min, min, std::cmp::Ordering::Less);
         keep(&mut self.max, max, std::cmp::Ordering::Greater);
+    }
+
+    /// Takes the bounds of a column chunk, if it is one of texts. The writer cuts long ones: a minimum to its beginning,
+    /// a maximum to something larger.
+    fn observe_texts(&mut self, chunk: &ColumnChunkMetaData) {
+        let Some(Statistics::ByteArray(statistics)) = chunk.statistics() else { return };
+        let text = |bound: &ByteArray| bound.as_utf8().map(str::to_owned).ok();
+        let (min, max) = (statistics.min_opt().and_then(text), statistics.max_opt().and_then(text));
+        let is_empty = statistics.null_count_opt() == u64::try_from(chunk.num_values()).ok();
+        self.unbounded |= !is_empty && (min.is_none() || max.is_none());
+        self.open |=
+            max.as_ref().is_some_and(|max| !statistics.max_is_exact() || max.chars().count() > STATISTICS_CHARS);
+        let min = min.map(|min| min.chars().take(STATISTICS_CHARS).collect::<String>());
+        keep(&mut self.min, min.map(Value::from), std::cmp::Ordering::Less);
+        keep(&mut self.max, max.map(Value::from), std::cmp::Ordering::Greater);
     }
 }
 
@@ -204,10 +221,6 @@ fn keep(kept: &mut Option<Value>, new: Option<Value>, wanted: std::cmp::Ordering
     }
 }
 
-fn cut(text: &str) -> String {
-    text.chars().take(STATISTICS_CHARS).collect()
-}
-
 fn timestamp(micros: i64) -> Option<Value> {
     let at = DateTime::from_timestamp_micros(micros)?;
     Some(at.to_rfc3339_opts(SecondsFormat::Micros, true).into())
@@ -223,4 +236,57 @@ pub(crate) fn offsets(batch: &RecordBatch) -> Result<&[i64]> {
     let column = batch.column_by_name(OFFSET).filter(|column| column.data_type() == &DataType::Int64);
     let column = column.ok_or_else(|| LakeError::Damaged("a file has no offsets".to_owned()))?;
     Ok(column.as_primitive::<Int64Type>().values())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int64Array, StringArray};
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn stats(name: &str, batches: &[ArrayRef]) -> Value {
+        let field = Field::new(name, batches[0].data_type().clone(), true);
+        let schema = Arc::new(Schema::new(vec![field]));
+        let mut file = FileEncoder::new(&schema).unwrap();
+        for batch in batches {
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::clone(batch)]).unwrap();
+            file.write(&batch, 1, 1).unwrap();
+        }
+        serde_json::from_str(&file.finish().unwrap().stats).unwrap()
+    }
+
+    fn texts(batches: &[&[Option<&str>]]) -> Value {
+        let batches: Vec<_> = batches.iter().map(|it| Arc::new(StringArray::from(it.to_vec())) as ArrayRef).collect();
+        stats("t", &batches)
+    }
+
+    #[test]
+    fn statistics_bound_what_is_in_the_file_or_say_nothing() {
+        let found = texts(&[&[Some("b"), None, Some("a")], &[Some("d"), Some("c")]]);
+        assert_eq!(
+            found,
+            json!({"numRecords": 5, "minValues": {"t": "a"}, "maxValues": {"t": "d"}, "nullCount": {"t": 1}})
+        );
+        // A maximum that would have to be cut is none; a minimum may be cut.
+        for long in ["z".repeat(33), "z".repeat(300), "é".repeat(40)] {
+            let found = texts(&[&[Some(&long), Some("zz")]]);
+            assert_eq!(found["maxValues"], json!({}), "{long}");
+            let found = texts(&[&[Some(&long)]]);
+            let min = found["minValues"]["t"].as_str().unwrap();
+            assert!(long.starts_with(min) && min.chars().count() >= 16, "{min} of {long}");
+        }
+        // Nothing is larger that is shorter: it stays whole.
+        let largest = "\u{10ffff}".repeat(20);
+        assert_eq!(texts(&[&[Some(&largest)]])["maxValues"], json!({"t": largest}));
+        assert_eq!(texts(&[&[None, None]])["minValues"], json!({}));
+        assert_eq!(texts(&[&[None], &[Some("")]])["maxValues"], json!({"t": ""}));
+        let numbers = |values: Vec<f64>| stats("t", &[Arc::new(Float64Array::from(values))]);
+        assert_eq!(numbers(vec![2.0, -1.5])["minValues"], json!({"t": -1.5}));
+        // What JSON cannot say bounds nothing, and neither does the rest then.
+        assert_eq!(numbers(vec![2.0, f64::NAN])["maxValues"], json!({}));
+        assert_eq!(numbers(vec![2.0, f64::INFINITY])["minValues"], json!({}));
+        let whole: ArrayRef = Arc::new(Int64Array::from(vec![i64::MAX, i64::MIN]));
+        assert_eq!(stats("t", &[whole])["maxValues"], json!({"t": i64::MAX}));
+    }
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use self::aws::{Asked, NullAws};
 use super::World;
-use super::fanout::delivered;
 use super::report::Report;
 use crate::cli::BenchArguments;
 use crate::demo::world::Channel;
@@ -63,15 +62,14 @@ async fn rows(channel: Option<(&str, &str, &str)>, report: &mut Report) -> Resul
     let account = NullAws::start().await?;
     let world = start(&account).await?;
     let data = json!({"element": world.feed.element()});
-    let ordered = match channel {
-        Some((name, profile, options)) => Some(order(&world, name, profile, options, data).await?),
-        None => None,
-    };
+    if let Some((name, profile, options)) = channel {
+        order(&world, name, profile, options, data).await?;
+    }
     quiet(&world).await?;
     let (before, asked, begun) = (world.headgate.server.used()?, account.asked(), Instant::now());
     world.send(ROWS).await?;
-    if let Some(ordered) = &ordered {
-        delivered(&world, ordered, ROWS).await?;
+    if channel.is_some() {
+        world.delivered(ROWS).await?;
     }
     let wall = begun.elapsed().as_secs_f64();
     quiet(&world).await?;

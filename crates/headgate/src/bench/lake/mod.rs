@@ -23,8 +23,8 @@ use crate::cli::BenchArguments;
 
 /// Rows of a file in B3.
 const ROWS: u64 = 500_000;
-/// Rows of a commit in B3.
-const COMMIT: usize = 32_768;
+/// Rows of a commit in B3: as many as the ingestion writes at once.
+const COMMIT: usize = 8_192;
 /// Rows of a commit in B4, and commits of each size.
 const COMMITS: [(u64, u32); 3] = [(1_000, 30), (10_000, 20), (100_000, 8)];
 
