@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use headgate_access::{Access, AdminCaller, ClientPool, PLATFORM, TenantCaller};
-use headgate_catalog::{CatalogError, subscriptions};
+use headgate_catalog::subscriptions;
 use headgate_database::{Db, Signal};
 use headgate_events::Events;
 use headgate_metering::MeteringError;
@@ -135,13 +135,7 @@ impl ApiState {
     /// engine follows them: who is told that something was taken back can rely on it. What a failure
     /// leaves undone is noted in the tables and done by the next run.
     pub(crate) async fn follow_catalog(&self) {
-        let refreshed = async {
-            let mut tx = self.control.platform().await?;
-            subscriptions::refresh_selections(&mut tx, self.clock.now()).await?;
-            tx.commit().await?;
-            Ok::<_, CatalogError>(())
-        };
-        if let Err(error) = refreshed.await {
+        if let Err(error) = subscriptions::refresh_selections(&self.control, self.clock.now()).await {
             tracing::warn!(%error, "failed to let selections follow the catalog; it is tried again later");
         }
         self.wake().await;

@@ -19,7 +19,7 @@ use headgate_types::technology::TechnologyDescriptor;
 use headgate_types::{ChannelId, DeadLetterId, ElementId, ErrorKind, FieldError, SharedClock, TenantId};
 use parking_lot::Mutex;
 use secrecy::SecretString;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +29,7 @@ use crate::erasure::Erasure;
 use crate::error::EngineFault;
 use crate::ingest::Ingest;
 use crate::runtime::{Runtime, Surroundings};
-use crate::shape::{PlanCache, PlanInput, check_scope};
+use crate::shape::{Looking, PlanCache, PlanInput, check_scope};
 use crate::statistics::{Statistics, StatisticsLoop};
 use crate::technology::{self, Secrets, ServedChannels};
 use crate::tenant_quotas::QuotaLoop;
@@ -37,6 +37,10 @@ use crate::tenant_quotas::QuotaLoop;
 /// The purpose under which the key of record ids is derived from the platform's master key.
 const RECORD_ID_PURPOSE: &str = "record-id";
 
+/// The most rows of an element that are looked at to say how many are in a scope.
+const LOOKED_AT: u64 = 1_000_000;
+/// Scopes whose rows are looked at at once.
+const LOOKING: usize = 4;
 /// How long somebody waits for the engine to follow the catalog.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(5);
 
@@ -57,7 +61,7 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            public_url: "http://127.0.0.1:7081".to_owned(),
+            public_url: "http://127.0.0.1:7401".to_owned(),
             usage_span: Duration::from_secs(300),
             plan_cache_bytes: 256 << 20,
             rest_after: Duration::from_secs(60),
@@ -100,7 +104,11 @@ struct Inner {
     record_id_key: [u8; 32],
     wake: Signal,
     shutdown: CancellationToken,
+    /// Cancelled when a part of it ended by itself.
+    broken: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Turns to look at the rows of scopes.
+    looking: Semaphore,
 }
 
 impl Engine {
@@ -143,21 +151,32 @@ impl Engine {
         let (control, data, clock) = (deps.control.clone(), deps.data.clone(), Arc::clone(&deps.clock));
         let quotas = QuotaLoop::new(control.clone(), data.clone(), clock, deps.ingest.tenant_quotas());
         let erasure = Erasure::new(control, data, deps.lake.clone(), Arc::clone(&deps.ingest));
+        let broken = CancellationToken::new();
+        let channels = {
+            let (runtime, shutdown) = (Arc::clone(&runtime), shutdown.clone());
+            async move { runtime.run(shutdown).await }
+        };
         let tasks = vec![
-            tokio::spawn({
-                let (runtime, shutdown) = (Arc::clone(&runtime), shutdown.clone());
-                async move { runtime.run(shutdown).await }
-            }),
-            tokio::spawn({
-                let (ingest, shutdown) = (Arc::clone(&deps.ingest), shutdown.clone());
-                async move { ingest.run(shutdown).await }
-            }),
-            tokio::spawn(counting.run(shutdown.clone())),
-            tokio::spawn(quotas.run(shutdown.clone())),
-            tokio::spawn(erasure.run(shutdown.clone())),
+            part(channels, &shutdown, &broken),
+            part(Arc::clone(&deps.ingest).run(shutdown.clone()), &shutdown, &broken),
+            part(counting.run(shutdown.clone()), &shutdown, &broken),
+            part(quotas.run(shutdown.clone()), &shutdown, &broken),
+            part(erasure.run(shutdown.clone()), &shutdown, &broken),
         ];
-        let tasks = Mutex::new(tasks);
-        Ok(Self(Arc::new(Inner { deps, context, runtime, served, statistics, record_id_key, wake, shutdown, tasks })))
+        let (tasks, looking) = (Mutex::new(tasks), Semaphore::new(LOOKING));
+        Ok(Self(Arc::new(Inner {
+            deps,
+            context,
+            runtime,
+            served,
+            statistics,
+            record_id_key,
+            wake,
+            shutdown,
+            broken,
+            tasks,
+            looking,
+        })))
     }
 
     /// The routers of open data-out channels, for the data listener.
@@ -166,37 +185,16 @@ impl Engine {
         self.0.served.clone()
     }
 
-    /// Waits until everything landed is conformed, everything conformed is delivered as far as it
-    /// may be now, and the catalog says so. A channel that waits for a tick, a quota period or its
-    /// target counts as done.
-    pub async fn run_until_idle(&self) {
-        loop {
-            self.0.deps.ingest.run_until_idle().await;
-            self.0.runtime.passed().await;
-            if self.0.runtime.idle() && self.0.deps.ingest.idle() {
-                // What the tasks observed last is written by the pass after it.
-                self.0.runtime.passed().await;
-                if self.0.runtime.idle() && self.0.deps.ingest.idle() {
-                    return;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    /// Returns when a part of the engine ended although nobody asked it to: it panicked, and what it did is not done any
+    /// more until a restart.
+    pub async fn broken(&self) {
+        self.0.broken.cancelled().await;
     }
 
     /// Cuts the open usage of every flow now instead of at the end of its span: before an invoice
     /// is shown, and at the end of a demonstration.
     pub async fn cut_usage(&self) {
         self.0.runtime.cut_usage().await;
-    }
-
-    /// The books of every flow: what `headgate usage reconcile` holds usage against.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn books(&self) -> Result<Vec<Booked>, EngineFault> {
-        let mut tx = self.0.context.data.read_platform().await?;
-        books(&mut tx).await
     }
 
     /// Ends everything in order and waits for it. Again is no harm.
@@ -209,6 +207,21 @@ impl Engine {
             }
         }
     }
+}
+
+/// Runs a part of the engine; `broken` is cancelled when it ends before `shutdown`.
+fn part(
+    work: impl Future<Output = ()> + Send + 'static,
+    shutdown: &CancellationToken,
+    broken: &CancellationToken,
+) -> JoinHandle<()> {
+    let (shutdown, alarm) = (shutdown.clone(), broken.clone().drop_guard());
+    tokio::spawn(async move {
+        work.await;
+        if shutdown.is_cancelled() {
+            alarm.disarm();
+        }
+    })
 }
 
 #[async_trait]
@@ -236,8 +249,21 @@ impl headgate_types::engine::Engine for Engine {
             record_id_key: &self.0.record_id_key,
         };
         let head = deps.lake.log().head(scope.element);
-        let rows = deps.lake.snapshot(scope.element, head, 0);
-        let report = check_scope(input, request.preview_records, rows).await;
+        let looking = request.look.map(|look| Looking {
+            preview_records: look.preview_records as usize,
+            rows: Box::pin(deps.lake.snapshot(scope.element, head, 0)),
+            most: LOOKED_AT,
+            all: async || {
+                let extent = deps.lake.extent(scope.element).await?;
+                Ok(extent.live.map_or(extent.records, |(live, _)| live))
+            },
+        });
+        // Whoever asks for more at once waits: looking at rows is work for all cores.
+        let _turn = match &looking {
+            Some(_) => self.0.looking.acquire().await.ok(),
+            None => None,
+        };
+        let report = check_scope(input, looking).await;
         let mut report =
             report.map_err(|error| EngineError::new(ErrorKind::Internal, "internal", error.to_string()))?;
         let options = technology.check_options(&scope.model.options);
@@ -329,5 +355,25 @@ struct AccessSecrets(Access);
 impl Secrets for AccessSecrets {
     async fn signing_secrets(&self, channel: ChannelId) -> Result<Vec<SecretString>, String> {
         self.0.signing_secrets(channel).await.map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_is_noticed_and_one_that_was_asked_to_is_not() {
+        for panics in [true, false] {
+            let (shutdown, broken) = (CancellationToken::new(), CancellationToken::new());
+            let task = part(async move { assert!(!panics, "as a fault would") }, &shutdown, &broken);
+            assert_eq!(task.await.is_err(), panics);
+            broken.cancelled().await;
+        }
+        let (shutdown, broken) = (CancellationToken::new(), CancellationToken::new());
+        let task = part(shutdown.clone().cancelled_owned(), &shutdown, &broken);
+        shutdown.cancel();
+        task.await.unwrap();
+        assert!(!broken.is_cancelled());
     }
 }

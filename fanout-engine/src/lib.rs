@@ -19,6 +19,7 @@ mod aws_account;
 mod calls;
 pub mod cloud;
 pub mod conform;
+mod dead_letters;
 pub mod delivery;
 mod engine;
 mod erasure;

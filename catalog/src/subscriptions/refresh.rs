@@ -2,13 +2,14 @@
 //! changes what channels carry.
 
 use chrono::{DateTime, Utc};
-use headgate_database::Tx;
+use headgate_database::{Db, Tx};
 use headgate_types::{ChannelId, ElementId, TenantId};
 
 use super::{replace, resolve, store};
 use crate::channels::{self, ChannelSpec};
 use crate::error::CatalogError;
 
+/// Changes followed in one transaction.
 const BATCH: u32 = 500;
 
 /// What a refresh did to one channel.
@@ -26,16 +27,28 @@ pub struct Refreshed {
     pub changed: Vec<ElementId>,
 }
 
-/// Resolves again the selections that noted changes may touch, and returns the channels whose
-/// scopes differ. Idempotent; what a crash interrupts is noted still. Runs in a transaction of the
-/// platform (`Db::platform`): right after a commit that published, granted or revoked, and from time
-/// to time besides.
+/// Resolves again the selections that noted changes may touch, all of them, and returns the channels whose
+/// scopes differ. Idempotent; what a crash interrupts is noted still. To be called right after a commit that
+/// published, granted or revoked, and from time to time besides.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn refresh_selections(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<Refreshed>, CatalogError> {
+/// When the database fails; what was followed until then is committed.
+pub async fn refresh_selections(control: &Db, now: DateTime<Utc>) -> Result<Vec<Refreshed>, CatalogError> {
     let mut refreshed = Vec::new();
-    let changes = store::changes(tx, BATCH).await?;
+    loop {
+        let mut tx = control.platform().await?;
+        let changes = store::changes(&mut tx, BATCH).await?;
+        let is_last = changes.len() < BATCH as usize;
+        refreshed.extend(follow(&mut tx, changes, now).await?);
+        tx.commit().await?;
+        if is_last {
+            return Ok(refreshed);
+        }
+    }
+}
+
+async fn follow(tx: &mut Tx, changes: Vec<store::Change>, now: DateTime<Utc>) -> Result<Vec<Refreshed>, CatalogError> {
+    let mut refreshed = Vec::new();
     if changes.is_empty() {
         return Ok(refreshed);
     }

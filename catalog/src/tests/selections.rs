@@ -14,10 +14,8 @@ fn by_region(region: &str) -> SelectionItem {
 }
 
 async fn refresh(db: &Db, channel: ChannelId) -> Option<Refreshed> {
-    let mut tx = db.platform().await.unwrap();
-    let refreshed = refresh_selections(&mut tx, later(9)).await.unwrap();
-    assert!(refresh_selections(&mut tx, later(9)).await.unwrap().is_empty());
-    tx.commit().await.unwrap();
+    let refreshed = refresh_selections(db, later(9)).await.unwrap();
+    assert!(refresh_selections(db, later(9)).await.unwrap().is_empty());
     refreshed.into_iter().find(|refreshed| refreshed.channel == channel)
 }
 
@@ -82,6 +80,28 @@ async fn a_selection_resolves_to_each_element_once_with_its_policy() {
             ("/4/element", "duplicate_element"),
         ];
         assert_eq!(places, wanted, "{}", db.name);
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_behind_many_other_changes_is_gone_at_once() {
+    for db in databases().await.unwrap() {
+        let (owner, reader) = (TenantId::new(), TenantId::new());
+        let region = owner.to_string();
+        let channel = out_channel(&db.control, reader, vec![by_region(&region)]).await;
+        let mut spec = element_spec("weather/obs");
+        spec.facets.insert("region".into(), region);
+        let element = published(&db.control, owner, spec).await.id;
+        let grant = granted(&db.control, owner, element, Grantee::Tenant(reader), Policy::default()).await;
+        assert_eq!(refresh(&db.control, channel.id).await.unwrap().added, [element], "{}", db.name);
+        let mut tx = db.control.tenant(owner).await.unwrap();
+        for _ in 0..1_001 {
+            crate::subscriptions::note_change(&mut tx, owner, element, now()).await.unwrap();
+        }
+        grants::revoke(&mut tx, owner, grant.id, now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(refresh(&db.control, channel.id).await.unwrap().removed, [element], "{}", db.name);
+        assert!(carried(&db.control, reader, channel.id).await.is_empty(), "{}", db.name);
     }
 }
 

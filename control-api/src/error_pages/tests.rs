@@ -33,7 +33,8 @@ fn pages_are_sorted_and_unique() {
     assert!(PAGES.windows(2).all(|pair| pair[0].code < pair[1].code));
 }
 
-/// Codes reach callers in two ways: `fn code` of an error enum, and `::new(ErrorKind::X, "code", …)`.
+/// Codes reach callers in three ways: `fn code` of an error enum, `::new(ErrorKind::X, "code", …)`, and as the member
+/// `code` of a fault.
 #[test]
 fn no_crate_answers_with_a_code_that_has_no_page() {
     let mut codes = BTreeSet::new();
@@ -66,6 +67,10 @@ fn collect(text: &str, codes: &mut BTreeSet<String>) {
         let answers = body.split("=>").skip(1).chain([body.trim_start_matches([' ', '{', '\n'])]);
         let words = answers.filter_map(|answer| answer.trim_start().strip_prefix('"')?.split('"').next());
         codes.extend(words.filter(|word| is_code(word)).map(str::to_owned));
+    }
+    for body in text.split("EngineFault::Refused {").skip(1) {
+        let word = body.trim_start().strip_prefix("code: \"").and_then(|rest| rest.split('"').next());
+        codes.extend(word.filter(|word| is_code(word)).map(str::to_owned));
     }
     for rest in text.split("::new(").skip(1) {
         let rest = rest.trim_start();

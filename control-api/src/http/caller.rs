@@ -119,10 +119,7 @@ pub(crate) async fn authenticate(State(state): State<ApiState>, mut request: Req
         Ok(headers) => headers,
         Err(error) => return error.into_response(),
     };
-    let denied = identity.as_ref().and_then(|identity| identity.as_ref().ok()).cloned();
-    if let Some(Ok(Principal { tenant: Some(tenant), client, .. })) = &identity {
-        state.requests.count(*tenant, *client);
-    }
+    let caller = identity.as_ref().and_then(|identity| identity.as_ref().ok()).cloned();
     let what = format!("{} {}", request.method(), request.uri().path());
     let request_id = request.extensions().get::<RequestIdText>().map(|id| id.0.clone()).unwrap_or_default();
     if let Some(identity) = identity {
@@ -130,8 +127,16 @@ pub(crate) async fn authenticate(State(state): State<ApiState>, mut request: Req
     }
     let mut response = next.run(request).await;
     response.headers_mut().extend(limits);
-    if response.status() == StatusCode::FORBIDDEN
-        && let Some(principal) = denied
+    let status = response.status();
+    // What we could not do is not charged; what was refused by the limits did not come here.
+    if let Some(Principal { tenant: Some(tenant), client, .. }) = &caller
+        && !status.is_server_error()
+        && status != StatusCode::TOO_MANY_REQUESTS
+    {
+        state.requests.count(*tenant, *client);
+    }
+    if status == StatusCode::FORBIDDEN
+        && let Some(principal) = caller
     {
         let code = code(&response);
         super::audit::denied(&state, &principal, Denied { what, request_id, code }).await;

@@ -116,6 +116,11 @@ impl Listing {
         self.size + 1
     }
 
+    /// Rows of a page.
+    pub(crate) const fn size(&self) -> u32 {
+        self.size
+    }
+
     /// Where the page before ended.
     ///
     /// # Errors
@@ -132,6 +137,13 @@ impl Listing {
         view: impl FnMut(R) -> V,
     ) -> Page<V> {
         Page::of(rows, self.size, |row| self.tokens.seal(self.binding(), &cursor(row))).map(view)
+    }
+
+    /// A page that somebody else cut, with a token of this list in place of theirs.
+    pub(crate) fn sealed<V, C: Serialize>(&self, page: Page<V>, cursor: impl Fn(&V) -> C) -> Page<V> {
+        let last = page.items.last().filter(|_| page.next_page_token.is_some());
+        let next_page_token = last.map(|last| self.tokens.seal(self.binding(), &cursor(last)));
+        Page { items: page.items, next_page_token }
     }
 }
 

@@ -116,8 +116,7 @@ impl Engine for FakeEngine {
             .map(|(_, letter)| letter.clone())
             .collect();
         items.sort_by_key(|letter| std::cmp::Reverse(letter.id));
-        items.truncate(request.page_size as usize);
-        Ok(Page { items, next_page_token: None })
+        Ok(Page::of(items, request.page_size, |letter| letter.id.to_string()))
     }
 
     async fn dead_letter(&self, tenant: TenantId, id: DeadLetterId) -> Result<DeadLetter, EngineError> {

@@ -1,5 +1,7 @@
 //! What was used and what it costs.
 
+use std::sync::atomic::Ordering;
+
 use http::Method;
 use serde_json::json;
 
@@ -10,9 +12,14 @@ use crate::testing::TestApi;
 async fn requests_are_booked_summed_billed_and_exported() {
     for api in TestApi::all().await {
         let (tenant, other) = (api.tenant("Farm").await, api.tenant("b").await);
-        for _ in 0..3 {
+        for _ in 0..2 {
             api.get(&tenant.token, "/v1/orders").await.expect(200);
         }
+        let (channel, _) = api.element(&tenant, "weather").await;
+        // The fourth is not answered as it should be, and is ours to pay.
+        api.engine.down.store(true, Ordering::SeqCst);
+        api.get(&tenant.token, &format!("/v1/data-in-channels/{channel}/statistics")).await.expect(503);
+        api.engine.down.store(false, Ordering::SeqCst);
         api.state.flush().await.unwrap();
         // A bill has what was stored before its cut-off, which is now.
         api.clock.advance(chrono::TimeDelta::seconds(1));

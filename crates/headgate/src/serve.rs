@@ -255,14 +255,14 @@ pub async fn start(config: Config) -> Result<Running> {
         let (running, failing) = (engine.clone(), lake.clone());
         tasks.spawn(async move {
             let failed = tokio::select! {
-                () = stop.cancelled() => false,
+                () = stop.cancelled() => None,
                 // A store that failed to sync refuses everything from then on: nothing may be
                 // acknowledged any more, and a restart reads what is really there.
-                () = failing.failed() => true,
+                () = failing.failed() => Some("the lake can no longer be trusted; the log above says why"),
+                () = running.broken() => Some("a part of the engine ended; the log above says why"),
             };
             running.shutdown().await;
-            anyhow::ensure!(!failed, "the lake can no longer be trusted; the log above says why");
-            Ok(())
+            failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
         });
         let stop = shutdown.clone();
         tasks.spawn(async move {

@@ -49,6 +49,13 @@ pub struct CheckScope {
     pub scope: Scope,
     /// The technology that would carry it.
     pub technology: String,
+    /// What to look at besides compiling it; nothing when absent.
+    pub look: Option<Look>,
+}
+
+/// What is wanted of the rows in a scope.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Look {
     /// How many shaped sample records to return.
     pub preview_records: u32,
 }
@@ -62,7 +69,7 @@ pub struct ScopeReport {
     pub output_schema: Schema,
     /// Shaped records from the lake.
     pub preview: Vec<Value>,
-    /// Records in scope at present.
+    /// Records in scope at present; of an element with more than a million rows estimated from those looked at.
     pub records_in_scope: u64,
     /// Their canonical encoded size in bytes, estimated from the records looked at.
     pub bytes_in_scope: u64,
@@ -214,7 +221,7 @@ pub struct ListDeadLetters {
     pub tenant: TenantId,
     /// The channel.
     pub channel: ChannelId,
-    /// Rows wanted.
+    /// Rows wanted; of large ones fewer come, and the page says that there are more.
     pub page_size: u32,
     /// Only those before this one; the newest come first.
     pub before: Option<DeadLetterId>,

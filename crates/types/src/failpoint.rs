@@ -9,7 +9,7 @@
 #[cfg(debug_assertions)]
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The variable that names the place at which the process ends: `name` or `name:hits`, at the so-manieth time.
+/// The variable that names the place at which the process ends: `name` or `name:hits`, at the n-th time.
 pub const VARIABLE: &str = "HEADGATE_FAILPOINT";
 
 macro_rules! failpoints {

@@ -158,6 +158,15 @@ ids! {
     AuditId = "aud";
 }
 
+impl RequestId {
+    /// Whether a request may keep the id that its caller gave it. It ends up in logs, headers and audit rows: short, and
+    /// without anything to escape.
+    #[must_use]
+    pub fn may_be(given: &str) -> bool {
+        (8..=128).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+    }
+}
+
 fn parse(prefix: &'static str, text: &str) -> Result<Uuid, IdError> {
     let error = IdError { prefix };
     let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or(error.clone())?;

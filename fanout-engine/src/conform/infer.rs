@@ -274,7 +274,7 @@ fn broken_json(record: u64, error: &Syntax) -> EngineFault {
 
 fn refused(pointer: &str, code: &str, detail: String) -> EngineFault {
     EngineFault::Refused {
-        code: "invalid_sample",
+        code: "sample_refused",
         detail: detail.clone(),
         fields: vec![FieldError::new(pointer, code, detail)],
     }

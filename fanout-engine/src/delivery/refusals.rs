@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::accounts::Refusal;
 use super::store::FlowRow;
+use crate::dead_letters::End;
 
 /// The stable code of every refusal by a receiver.
 const CODE: &str = "refused_by_receiver";
@@ -72,15 +73,22 @@ pub async fn put(tx: &mut Tx, row: &FlowRow, refusal: &Refusal) -> Result<(), Db
 pub async fn list(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
     let size = page_size(Some(wanted.page_size));
     let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
-    let rows: Vec<Row> = tx
+    let sizes: Vec<(Uuid, i64)> = tx
         .fetch_all(
-            "SELECT id, channel_id, element_id, reason, model_version, raw, created_at FROM refused_deliveries
+            "SELECT id, CAST(octet_length(raw) AS BIGINT) FROM refused_deliveries
               WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
             args![wanted.tenant, wanted.channel, before, size + 1],
         )
         .await?;
-    let page = Page::of(rows, size, |row| DeadLetterId::from_uuid(row.id).to_string());
-    Ok(page.map(DeadLetter::from))
+    let Some(end) = End::of(&sizes, size) else { return Ok(Page { items: Vec::new(), next_page_token: None }) };
+    let rows: Vec<Row> = tx
+        .fetch_all(
+            "SELECT id, channel_id, element_id, reason, model_version, raw, created_at FROM refused_deliveries
+              WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 AND id >= $4 ORDER BY id DESC",
+            args![wanted.tenant, wanted.channel, before, end.last],
+        )
+        .await?;
+    Ok(end.page(rows))
 }
 
 /// One refused record of a tenant.

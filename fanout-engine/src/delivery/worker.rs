@@ -7,7 +7,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use headgate_types::channel::Lane;
 use headgate_types::timing::Timing;
@@ -548,12 +547,6 @@ impl Worker {
             flow.row = accounts::cut(&self.context, &flow.row, &flow.dims).await?;
         }
         Ok(())
-    }
-
-    /// When the oldest record not yet delivered was committed.
-    #[must_use]
-    pub fn behind_since(&self) -> Option<DateTime<Utc>> {
-        self.flows.iter().filter_map(Flow::behind_since).min()
     }
 }
 

@@ -110,6 +110,8 @@ impl Deriver {
             let worked = self.run_once().await;
             if let Err(error) = &worked {
                 tracing::warn!(%error, "failed to derive receipts; will retry");
+                // It may have been derived and not freed.
+                stale = Some(self.read_through());
             }
             // Also while there is always more to derive, or a busy platform would announce nothing.
             self.announce().await;
@@ -121,7 +123,7 @@ impl Deriver {
                 && let Some(places) = stale.take()
                 && let Err(error) = self.free(&places).await
             {
-                tracing::warn!(%error, "failed to free payloads that were decided before the start; will retry");
+                tracing::warn!(%error, "failed to free payloads that are decided; will retry");
                 stale = Some(places);
             }
             tokio::select! {

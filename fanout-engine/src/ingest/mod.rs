@@ -371,17 +371,6 @@ impl Ingest {
         self.passes.passed(&self.changed).await;
     }
 
-    /// Waits until a pass over the catalog is done and everything landed is conformed and derived.
-    pub async fn run_until_idle(self: &Arc<Self>) {
-        loop {
-            let passed = self.reconcile().await;
-            if passed.is_ok() && self.idle() {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    }
-
     /// Whether everything landed is conformed and everything conformed is derived.
     #[must_use]
     pub fn idle(&self) -> bool {

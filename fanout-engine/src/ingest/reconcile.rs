@@ -37,14 +37,17 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 impl Ingest {
     /// Runs everything until `shutdown`; every task has ended when it returns.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let deriver = tokio::spawn(Arc::clone(&self.deriver).run(shutdown.clone()));
-        while !shutdown.is_cancelled() {
+        let mut deriver = tokio::spawn(Arc::clone(&self.deriver).run(shutdown.clone()));
+        let mut failed = None;
+        while !shutdown.is_cancelled() && failed.is_none() {
             if let Err(error) = self.reconcile().await {
                 tracing::warn!(%error, "failed to reconcile data-in channels; will retry");
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.changed.wait(POLL) => {}
+                // Without it nothing is accounted for: whoever runs this is to hear of it.
+                ended = &mut deriver => failed = Some(ended),
             }
         }
         self.tasks.cancel();
@@ -52,7 +55,10 @@ impl Ingest {
         for task in running.into_iter().flat_map(|running| running.tasks) {
             ended(task.await);
         }
-        ended(deriver.await);
+        match failed {
+            Some(failed) => ended(failed),
+            None => ended(deriver.await),
+        }
     }
 
     /// One pass.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::side::{PayloadPart, Refusal};
+use crate::dead_letters::End;
 
 /// What became of a payload.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -214,16 +215,23 @@ impl From<DeadLetterRow> for DeadLetter {
 pub async fn list_dead_letters(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
     let size = page_size(Some(wanted.page_size));
     let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
+    let sizes: Vec<(Uuid, i64)> = tx
+        .fetch_all(
+            "SELECT id, CAST(octet_length(raw) AS BIGINT) FROM dead_letters
+              WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            args![wanted.tenant, wanted.channel, before, size + 1],
+        )
+        .await?;
+    let Some(end) = End::of(&sizes, size) else { return Ok(Page { items: Vec::new(), next_page_token: None }) };
     let rows: Vec<DeadLetterRow> = tx
         .fetch_all(
             "SELECT id, channel_id, element_id, feed, receipt_id, ordinal, code, reason, field_path, model_version, raw,
                     created_at
-               FROM dead_letters WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-            args![wanted.tenant, wanted.channel, before, size + 1],
+               FROM dead_letters WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 AND id >= $4 ORDER BY id DESC",
+            args![wanted.tenant, wanted.channel, before, end.last],
         )
         .await?;
-    let page = Page::of(rows, size, |row| DeadLetterId::from_uuid(row.id).to_string());
-    Ok(page.map(DeadLetter::from))
+    Ok(end.page(rows))
 }
 
 /// One dead letter of a tenant.

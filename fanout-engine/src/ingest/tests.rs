@@ -167,9 +167,21 @@ impl Bench {
     }
 
     pub(super) async fn dead_letters(&self, process: &Process) -> Vec<(String, u64)> {
-        let wanted = ListDeadLetters { tenant: self.tenant, channel: self.channel, page_size: 100, before: None };
-        let page = process.ingest.list_dead_letters(&wanted).await.unwrap();
-        page.items.into_iter().map(|letter| (letter.code, letter.ordinal.unwrap())).collect()
+        self.dead_letter_pages(process).await.concat()
+    }
+
+    /// Code and ordinal of each dead letter, by pages of at most a hundred.
+    pub(super) async fn dead_letter_pages(&self, process: &Process) -> Vec<Vec<(String, u64)>> {
+        let mut wanted = ListDeadLetters { tenant: self.tenant, channel: self.channel, page_size: 100, before: None };
+        let mut pages = Vec::new();
+        loop {
+            let page = process.ingest.list_dead_letters(&wanted).await.unwrap();
+            pages.push(page.items.into_iter().map(|letter| (letter.code, letter.ordinal.unwrap())).collect());
+            match page.next_page_token {
+                Some(last) => wanted.before = Some(last.parse().unwrap()),
+                None => return pages,
+            }
+        }
     }
 
     /// Code and ordinal of each dead letter, in their order.

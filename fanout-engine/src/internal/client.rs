@@ -26,7 +26,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The engine whose internal listener is at `base`, for example `http://engine:7083`.
+    /// The engine whose internal listener is at `base`, for example `http://engine:7402`.
     ///
     /// # Errors
     /// When no HTTP client can be made.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use headgate_types::engine::{
     ChannelStatistics, CheckInput, CheckScope, ColumnStatistics, DeadLetter, DeadLetterSide, ElementStatistics, Engine,
-    EngineError, InferSchema, InferredSchema, ListDeadLetters, ScopeReport,
+    EngineError, InferSchema, InferredSchema, ListDeadLetters, Look, ScopeReport,
 };
 use headgate_types::model::{InputModel, OutputModel, PayloadFormat};
 use headgate_types::page::Page;
@@ -73,7 +73,7 @@ impl Engine for Scripted {
             errors: vec![FieldError::new("/filter", "unknown_column", request.scope.filter.unwrap_or_default())],
             output_schema: schema(),
             preview: vec![json!({"a": 1.5, "b": null})],
-            records_in_scope: u64::from(request.preview_records),
+            records_in_scope: u64::from(request.look.map_or(0, |look| look.preview_records)),
             bytes_in_scope: 9,
         })
     }
@@ -143,7 +143,7 @@ async fn suite(engine: &dyn Engine, script: &Scripted) {
         model: OutputModel::default(),
         model_version: 1,
     };
-    let asked = CheckScope { scope, technology: "stream".to_owned(), preview_records: 12 };
+    let asked = CheckScope { scope, technology: "stream".to_owned(), look: Some(Look { preview_records: 12 }) };
     let report = engine.check_scope(asked).await.unwrap();
     assert_eq!((report.errors[0].detail.as_str(), report.records_in_scope), ("b > 'ü'", 12));
     assert_eq!(report.preview, [json!({"a": 1.5, "b": null})]);

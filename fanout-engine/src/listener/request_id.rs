@@ -11,15 +11,13 @@ use headgate_types::{Problem, RequestId};
 use tracing::Instrument;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id taken from a caller, in bytes.
-const MAX_LENGTH: usize = 128;
 /// Problem documents are small; a larger body is none of ours.
 const MAX_PROBLEM: usize = 1 << 20;
 
 /// The middleware.
 pub async fn attach(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&X_REQUEST_ID).and_then(|value| value.to_str().ok());
-    let id = given.filter(|id| acceptable(id)).map_or_else(|| RequestId::new().to_string(), str::to_owned);
+    let id = given.filter(|id| RequestId::may_be(id)).map_or_else(|| RequestId::new().to_string(), str::to_owned);
     let span = tracing::info_span!("data", request_id = %id, method = %request.method(), path = request.uri().path());
     let value = HeaderValue::from_str(&id);
     if let Ok(value) = &value {
@@ -36,10 +34,6 @@ pub async fn attach(mut request: Request, next: Next) -> Response {
 /// The id of a request that went through [`attach`].
 pub fn of(headers: &HeaderMap) -> Option<String> {
     headers.get(&X_REQUEST_ID).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
-fn acceptable(id: &str) -> bool {
-    (1..=MAX_LENGTH).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn is_problem(response: &Response) -> bool {

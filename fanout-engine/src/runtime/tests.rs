@@ -126,7 +126,7 @@ impl Bench {
             secrets: Arc::new(NoSecrets),
             outbound: GuardedClient::new(OutboundPolicy::development()).unwrap(),
             cloud: crate::cloud::Cloud::default(),
-            public_url: "http://127.0.0.1:7081".to_owned(),
+            public_url: "http://127.0.0.1:7401".to_owned(),
             changed: Signal::default(),
             cuts: cuts.subscribe(),
             rest_after: self.rest_after,

@@ -37,7 +37,7 @@ pub use filter::Filter;
 pub use identity::{FilterId, PlanId, RecordId};
 pub use output::OutputColumn;
 pub use plan::{Plan, PlanInput};
-pub use preview::check_scope;
+pub use preview::{Looking, check_scope};
 pub use routing::{Candidates, Routed, Routes, Snapshot};
 pub use transition::{Shaped, Transition};
 pub use types::{date_text, timestamp_text};

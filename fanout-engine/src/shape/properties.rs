@@ -511,8 +511,13 @@ async fn a_scope_is_checked_with_the_plan_that_will_deliver() {
         scope: &scope,
         record_id_key: &[7; 32],
     };
-    let ranges = futures::stream::iter([Ok(element.rows(1, &rows)), Ok(element.rows(101, &rows))]);
-    let report = super::check_scope(input, 3, ranges).await.unwrap();
+    let looking = |most| super::Looking {
+        preview_records: 3,
+        rows: futures::stream::iter([Ok(element.rows(1, &rows)), Ok(element.rows(101, &rows))]),
+        most,
+        all: async || Ok(2_000),
+    };
+    let report = super::check_scope(input, Some(looking(1_000))).await.unwrap();
     assert_eq!((report.records_in_scope, report.preview.len()), (100, 3));
     let plan = element.compile(&scope).unwrap();
     let bytes = [element.rows(1, &rows), element.rows(101, &rows)]
@@ -520,7 +525,11 @@ async fn a_scope_is_checked_with_the_plan_that_will_deliver() {
         .map(|range| plan.encode(range).unwrap().total_bytes())
         .sum::<u64>();
     assert_eq!(report.bytes_in_scope, bytes);
+    // Of a larger element the beginning is looked at, and the rest is reckoned from how many rows there are.
+    let reckoned = super::check_scope(input, Some(looking(100))).await.unwrap();
+    assert_eq!((reckoned.records_in_scope, reckoned.preview.len()), (1_000, 3));
+    assert_eq!(reckoned.bytes_in_scope / 100, bytes * 10 / 100);
     let wrong = Scope { filter: Some("nosuch = 1".into()), ..element.scope() };
-    let report = super::check_scope(super::PlanInput { scope: &wrong, ..input }, 3, futures::stream::empty()).await;
+    let report = super::check_scope(super::PlanInput { scope: &wrong, ..input }, Some(looking(1))).await;
     assert_eq!(report.unwrap().errors[0].pointer, "/filter");
 }

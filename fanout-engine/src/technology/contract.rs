@@ -69,7 +69,7 @@ pub struct OpenChannel {
     /// listener; retention, memory and payload bytes by the technology.
     pub limits: Limits,
     /// The address under which the data listener mounts the router, without a trailing slash,
-    /// for example `http://127.0.0.1:7081/v1/out/ch_…`.
+    /// for example `http://127.0.0.1:7401/v1/out/ch_…`.
     pub public_url: String,
     /// Time.
     pub clock: SharedClock,
@@ -92,12 +92,6 @@ impl OpenChannel {
             .filter(|url| url.scheme() == "file")
             .and_then(|url| url.to_file_path().ok())
             .ok_or_else(|| SinkError::reject(format!("the binding {:?} is not a file:// URL", self.binding.url)))
-    }
-
-    /// The element of this id, if it is in scope.
-    #[must_use]
-    pub fn element(&self, element: ElementId) -> Option<&OutputElement> {
-        self.elements.iter().find(|output| output.element == element)
     }
 }
 

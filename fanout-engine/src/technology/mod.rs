@@ -5,6 +5,7 @@
 //! and maps its failure to [`SinkError::Retry`] or [`SinkError::Reject`].
 
 mod cloud;
+mod conditional;
 mod contract;
 mod lanes;
 mod problem;

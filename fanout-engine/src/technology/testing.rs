@@ -69,7 +69,7 @@ pub(super) fn open_channel(
         binding,
         elements: vec![output],
         limits: PLENTY,
-        public_url: "http://127.0.0.1:7081/v1/out/x".to_owned(),
+        public_url: "http://127.0.0.1:7401/v1/out/x".to_owned(),
         clock: FakeClock::at("2026-05-01T10:00:00Z".parse().unwrap()),
         secrets: Arc::new(OneSecret),
         outbound: GuardedClient::new(OutboundPolicy::development()).unwrap(),

@@ -12,6 +12,8 @@ use crate::usage::{Dims, Meter};
 
 const MAX_PRICES: usize = 10_000;
 const MAX_DECIMALS: u32 = 12;
+/// The largest quantity there is, priced by the base unit, stays within what a decimal holds below this.
+const MAX_AMOUNT: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// The price of a meter, for all usage with the dimensions it names. Where several fit, the most
 /// specific one holds: a price key outweighs a channel profile, that a performance profile, that a
@@ -69,8 +71,7 @@ pub struct NewRateCard {
     pub prices: Vec<Price>,
 }
 
-/// A revision of the rate card. Revisions are never changed: an order pins the one it was quoted
-/// with, and an invoice names the one it was made with.
+/// A revision of the rate card. Revisions are never changed: a quote and an invoice name the one they were made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RateCard {
     /// Its id.
@@ -123,6 +124,9 @@ impl NewRateCard {
             }
             if price.scheme.amounts().iter().any(Decimal::is_sign_negative) {
                 errors.push(FieldError::new(at(""), "negative", "a price is not negative"));
+            }
+            if price.scheme.amounts().iter().any(|amount| *amount >= MAX_AMOUNT) {
+                errors.push(FieldError::new(at(""), "too_large", format!("a price is below {MAX_AMOUNT}")));
             }
             if !seen.insert((price.meter, price.selector())) {
                 let detail = format!("there is another price of {} for the same usage", price.meter);

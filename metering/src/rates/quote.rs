@@ -55,7 +55,7 @@ pub struct QuotedPrice {
 /// What a channel would cost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Quote {
-    /// The revision of the rate card that the order pins.
+    /// The revision of the rate card it was made with.
     pub rate_card: RateCardId,
     /// Its number.
     pub revision: u32,

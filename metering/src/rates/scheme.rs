@@ -12,7 +12,7 @@ pub struct Tier {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_to: Option<i64>,
     /// The amount per priced unit.
-    #[schema(value_type = String, pattern = "^-?[0-9]{1,18}([.][0-9]{1,9})?$")]
+    #[schema(value_type = String, pattern = "^-?[0-9]{1,9}([.][0-9]{1,9})?$")]
     pub amount: Decimal,
 }
 
@@ -23,7 +23,7 @@ pub enum Scheme {
     /// The same for each unit.
     Standard {
         /// The amount per priced unit.
-        #[schema(value_type = String, pattern = "^-?[0-9]{1,18}([.][0-9]{1,9})?$")]
+        #[schema(value_type = String, pattern = "^-?[0-9]{1,9}([.][0-9]{1,9})?$")]
         amount: Decimal,
     },
     /// Each part of the quantity at the price of its tier.
@@ -39,7 +39,7 @@ pub enum Scheme {
     /// Whole priced units only, rounded up.
     Package {
         /// The amount per priced unit.
-        #[schema(value_type = String, pattern = "^-?[0-9]{1,18}([.][0-9]{1,9})?$")]
+        #[schema(value_type = String, pattern = "^-?[0-9]{1,9}([.][0-9]{1,9})?$")]
         amount: Decimal,
     },
 }

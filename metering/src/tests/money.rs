@@ -76,6 +76,26 @@ fn a_wrong_rate_card_is_refused_by_its_places() {
 }
 
 #[test]
+fn no_quantity_at_no_price_is_more_than_can_be_reckoned() {
+    let per_byte = |amount: &str| Price {
+        meter: Meter::IngestBytes,
+        channel_profile: None,
+        performance_profile: None,
+        timing: None,
+        price_key: None,
+        per: 1,
+        unit: "byte".into(),
+        scheme: Scheme::Standard { amount: decimal(amount) },
+    };
+    let card = |amount| NewRateCard { currency: "EUR".into(), rounding_decimals: 2, prices: vec![per_byte(amount)] };
+    assert_eq!(card("1000000000").errors()[0].code, "too_large");
+    let dearest = card("999999999.999999999");
+    assert_eq!(dearest.errors(), []);
+    let amount = dearest.prices[0].scheme.amount(i64::MAX, 1);
+    assert!(amount > decimal("9223372036000000000000000000"), "{amount}");
+}
+
+#[test]
 fn a_tiered_price_counts_the_tenants_whole_quantity_in_one_line() {
     let (a, b) = (Flow::new(), Flow::new());
     let usage = [

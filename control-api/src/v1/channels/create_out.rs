@@ -10,7 +10,7 @@ use headgate_catalog::subscriptions;
 use headgate_metering::{Quote, QuoteRequest};
 use headgate_provisioning::orders::{OrderRequest, PinnedSize};
 use headgate_types::channel::Direction;
-use headgate_types::engine::{CheckScope, ScopeReport};
+use headgate_types::engine::{CheckScope, Look, ScopeReport};
 use headgate_types::schema::Schema;
 use headgate_types::selection::{Scope, SelectionItem};
 use headgate_types::{ChannelId, ElementId, FieldError};
@@ -45,7 +45,8 @@ pub(crate) struct ValidatedOut {
     /// The price: what the history costs once, and what every hour and unit costs from then on.
     #[schema(value_type = Quote)]
     pub price: Value,
-    /// Records in scope at present, over all elements.
+    /// Records in scope at present, over all elements. Of an element with more than a million rows they are estimated
+    /// from those looked at.
     pub records_in_scope: u64,
     /// Their encoded size in bytes, estimated.
     pub bytes_in_scope: u64,
@@ -208,8 +209,8 @@ async fn compiled(
 ) -> Result<Vec<(Scope, ScopeReport)>, ApiError> {
     let reports: Vec<(Scope, ScopeReport)> = stream::iter(scopes.into_iter().enumerate())
         .map(|(index, scope)| async move {
-            let preview_records = if index < PREVIEWED { preview_records } else { 0 };
-            let request = CheckScope { scope: scope.clone(), technology: technology.to_owned(), preview_records };
+            let look = Some(Look { preview_records: if index < PREVIEWED { preview_records } else { 0 } });
+            let request = CheckScope { scope: scope.clone(), technology: technology.to_owned(), look };
             let report = state.engine.check_scope(request).await?;
             Ok::<_, ApiError>((scope, report))
         })

@@ -87,9 +87,9 @@ async fn list(
     let mut tx = state.control.read_tenant(tenant).await?;
     find(&mut tx, tenant, channel, direction).await?;
     drop(tx);
-    let wanted = ListDeadLetters { tenant, channel, page_size: listing.fetch(), before };
-    let rows = state.engine.list_dead_letters(wanted).await?.items;
-    Ok(Json(listing.page(rows, |letter| letter.id, |letter| letter)))
+    let wanted = ListDeadLetters { tenant, channel, page_size: listing.size(), before };
+    let page = state.engine.list_dead_letters(wanted).await?;
+    Ok(Json(listing.sealed(page, |letter| letter.id)))
 }
 
 async fn get(

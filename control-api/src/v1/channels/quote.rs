@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::http::problem::ApiError;
 use crate::state::ApiState;
 
-/// The quote under the rate card of today, as the order pins it.
+/// The quote under the rate card of today, as it is kept with the order.
 pub(super) async fn quote(state: &ApiState, request: &QuoteRequest) -> Result<Value, ApiError> {
     let mut tx = state.data.read_platform().await?;
     let card = current_rate_card(&mut tx, state.clock.now()).await?;

@@ -28,7 +28,7 @@ pub(crate) async fn policy(state: &ApiState, element: ElementId, policy: &Policy
     let technologies = state.engine.technologies().await?;
     let technology = technologies.into_iter().find(|technology| technology.directions.contains(&Direction::Out));
     let technology = technology.map(|technology| technology.key).unwrap_or_default();
-    let request = CheckScope { scope, technology, preview_records: 0 };
+    let request = CheckScope { scope, technology, look: None };
     let errors = state.engine.check_scope(request).await?.errors;
     if errors.is_empty() {
         return Ok(());

@@ -314,17 +314,6 @@ impl Landing {
         self.index.lock().usage(channel)
     }
 
-    /// Payloads and bytes of a feed that wait after sequence `after`.
-    #[must_use]
-    pub fn waiting(&self, channel: ChannelId, feed: FeedId, after: u64) -> LandingUsage {
-        let mut usage = LandingUsage::default();
-        for (_, entry) in self.index.lock().waiting(channel, feed, after) {
-            usage.payloads += 1;
-            usage.bytes += entry.bytes;
-        }
-        usage
-    }
-
     /// The newest sequence of a feed, 0 when nothing has been landed since the start and nothing
     /// waits. It changes when a payload has become durable.
     #[must_use]

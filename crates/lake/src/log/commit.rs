@@ -173,7 +173,6 @@ impl Thread {
             };
             next_sequence += 1;
             let rows = positions.iter().map(|(row, _)| *row).collect();
-            let topic = place.topic;
             let result = write(&tx, &commit, place, appended, &positions);
             if place.count > 0 {
                 places.push(place);
@@ -181,11 +180,12 @@ impl Thread {
             staged.heads.insert(commit.element, appended.last);
             written.push(Written { commit, appended, rows, reply });
             result?;
-            debug_assert!(topic > 0, "SQLite row ids start at 1");
         }
         let group = store::insert_group(&tx, next_sequence - 1, now, &places)?;
-        for hollow in &self.memory.lock().hollow {
-            store::delete_group(&tx, *hollow)?;
+        // Whoever asks the memory for a head is not to wait for the disk.
+        let hollow = self.memory.lock().hollow.clone();
+        for group in hollow {
+            store::delete_group(&tx, group)?;
         }
         tx.commit()?;
         self.memory.lock().next_position = staged.next_position;
@@ -399,8 +399,16 @@ fn write(
 }
 
 fn register(tx: Transaction<'_>, memory: &Mutex<Memory>, layout: ElementLayout) -> Result<()> {
-    let known =
-        memory.lock().topics.get(&layout.element).map(|topic| (topic.id, topic.schema(layout.schema_id).is_some()));
+    let known = {
+        let memory = memory.lock();
+        let topic = memory.topics.get(&layout.element);
+        let known = topic.map(|topic| (topic, topic.schema(layout.schema_id).is_some()));
+        // Again: another version may have come in since this one was asked for.
+        if let Some((topic, false)) = known {
+            super::refuse_incompatible(topic, &layout)?;
+        }
+        known.map(|(topic, is_known)| (topic.id, is_known))
+    };
     let topic = match known {
         Some((_, true)) => return Ok(()),
         Some((topic, false)) => topic,

@@ -201,9 +201,9 @@ impl Worker {
     /// Lets channels that select by node or facet follow the catalog. What a crash keeps from being
     /// done here stays noted in the catalog, and the sweep does it.
     pub(crate) async fn refresh_selections(&self) -> Result<(), WorkerError> {
-        let mut tx = self.parts.control.platform().await?;
-        subscriptions::refresh_selections(&mut tx, self.parts.clock.now()).await.map_err(OrderError::from)?;
-        Ok(tx.commit().await?)
+        let (control, now) = (&self.parts.control, self.parts.clock.now());
+        subscriptions::refresh_selections(control, now).await.map_err(OrderError::from)?;
+        Ok(())
     }
 
     async fn renew(&self, lease: &Lease) -> Result<(), WorkerError> {

@@ -46,7 +46,7 @@ fn list(table: &Table) -> Value {
         "parameters": [
             parameter("page_size", json!({
                 "type": "integer", "minimum": 1, "maximum": MAX_PAGE_SIZE, "default": DEFAULT_PAGE_SIZE
-            }), "Records per page."),
+            }), "Records per page; fewer where they would have more bytes than the size of the channel allows an answer."),
             parameter("page_token", text(), "Where to go on: next_page_token of the page before, same filter and order_by."),
             parameter("filter", text(), &format!(
                 "AIP-160 over the fields, for example `{} != null`. Fields: {}.", names.first().unwrap_or(&"_id"), names.join(", ")

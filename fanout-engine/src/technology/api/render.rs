@@ -62,8 +62,14 @@ pub struct Rendered {
     pub next: Option<Vec<rusqlite::types::Value>>,
 }
 
-/// Writes the rows of a page.
-pub fn rows(table: &Table, query: &Query, format: Format, rows: &mut Rows<'_>) -> rusqlite::Result<Rendered> {
+/// Writes the rows of a page, which ends with the row that makes it `most` bytes or more.
+pub fn rows(
+    table: &Table,
+    query: &Query,
+    format: Format,
+    most: usize,
+    rows: &mut Rows<'_>,
+) -> rusqlite::Result<Rendered> {
     let mut body = Vec::new();
     if format == Format::Csv {
         let mut names: Vec<&str> = query.fields.iter().map(|place| table.columns[*place].name.as_str()).collect();
@@ -72,7 +78,7 @@ pub fn rows(table: &Table, query: &Query, format: Format, rows: &mut Rows<'_>) -
     }
     let (mut count, mut last) = (0, Vec::new());
     while let Some(row) = rows.next()? {
-        if count == query.size {
+        if count == query.size || body.len() >= most {
             return Ok(Rendered { body, next: Some(last) });
         }
         match format {

@@ -22,6 +22,7 @@ use super::render::{self, Format};
 use super::store::{Store, failed};
 use super::table::Table;
 use crate::addresses::Addresses;
+use crate::technology::conditional::is_known;
 use crate::technology::{Read, SinkError, problem};
 
 /// How long one statement may run.
@@ -169,7 +170,7 @@ async fn one(
     let body = found.ok_or_else(Refusal::no_record)?;
     // A record's bytes are all there is to it.
     let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..16]));
-    if text(&headers, header::IF_NONE_MATCH).is_some_and(|known| matches(&known, &etag)) {
+    if text(&headers, header::IF_NONE_MATCH).is_some_and(|known| is_known(&known, &etag)) {
         return Ok(unchanged(&etag));
     }
     Ok(finished(answer(Format::Json, &etag).body(Body::from(body))))
@@ -224,12 +225,13 @@ fn page(
             .prepare_cached("SELECT changes FROM elements WHERE element = ?1")?
             .query_row([table.element.to_string()], |row| row.get(0))?;
         let etag = etag(store.instance(), table, changes, asked);
-        if known.is_some_and(|known| matches(known, &etag)) {
+        if known.is_some_and(|known| is_known(known, &etag)) {
             return Ok(Page::Same { etag });
         }
         let (sql, values) = query.select(table);
         let mut statement = tx.prepare_cached(&sql)?;
-        let rendered = render::rows(table, query, format, &mut statement.query(params_from_iter(values))?)?;
+        let rendered =
+            render::rows(table, query, format, store.answer_bytes(), &mut statement.query(params_from_iter(values))?)?;
         let total: Option<u64> = match query.count {
             true => {
                 let (sql, values) = query.total(table);
@@ -293,11 +295,6 @@ fn format(parameter: Option<&str>, headers: &HeaderMap) -> Result<Format, Refusa
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
-}
-
-/// Whether an `If-None-Match` names the tag (RFC 9110 §13.1.2, weak comparison).
-fn matches(known: &str, etag: &str) -> bool {
-    known.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 fn enveloped(format: Format, rows: Vec<u8>, next: Option<String>, total: Option<u64>) -> Vec<u8> {

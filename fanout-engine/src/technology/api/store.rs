@@ -39,6 +39,7 @@ pub struct Store {
     readers: Mutex<Option<Vec<Connection>>>,
     seal: Seal,
     instance: u64,
+    answer_bytes: usize,
     clock: SharedClock,
 }
 
@@ -93,6 +94,7 @@ impl Store {
             readers: Mutex::new(Some(Vec::new())),
             seal: Seal::new(&key),
             instance: rand::thread_rng().next_u64(),
+            answer_bytes: usize::try_from(limits.payload_bytes).unwrap_or(usize::MAX),
             clock,
         })
     }
@@ -105,6 +107,11 @@ impl Store {
     /// The seal of page tokens; it outlives restarts, so that tokens do.
     pub fn seal(&self) -> &Seal {
         &self.seal
+    }
+
+    /// Bytes of rows with which an answer ends.
+    pub const fn answer_bytes(&self) -> usize {
+        self.answer_bytes
     }
 
     /// A number that is new whenever the store is opened. Part of entity tags: what was lost in a

@@ -35,7 +35,7 @@ fn limits(retention_bytes: u64, connections: u32) -> Limits {
         retention_bytes,
         retention_seconds: 0,
         memory_bytes: 0,
-        payload_bytes: 0,
+        payload_bytes: 1 << 20,
     }
 }
 
@@ -146,6 +146,21 @@ fn row(id: i64) -> Value {
 
 fn inserts(ids: impl IntoIterator<Item = i64>) -> Vec<Change> {
     ids.into_iter().map(|id| ("insert", row(id), None)).collect()
+}
+
+#[tokio::test]
+async fn an_answer_ends_where_the_size_of_the_channel_says_and_the_next_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let element = sensors(ElementKind::Events);
+    let small = Limits { payload_bytes: 1_000, ..limits(0, 8) };
+    let channel = open_with(directory.path(), &element, output(&element, json!({})), small).await;
+    channel.deliver(Lane::Live, 0, &inserts(1..=50)).await.unwrap();
+    let first = channel.get("/sensors").await;
+    let rows = first.json()["items"].as_array().unwrap().len();
+    assert!((2..50).contains(&rows) && first.body.len() < 1_500, "{rows} rows, {} bytes", first.body.len());
+    let all = channel.pages("", 1_000).await;
+    assert_eq!(all.len(), 50);
+    assert_eq!(channel.pages("format=json", 1).await, all);
 }
 
 #[tokio::test]

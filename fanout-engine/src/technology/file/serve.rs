@@ -18,6 +18,7 @@ use tokio_util::io::ReaderStream;
 
 use super::store::{Listed, Store};
 use crate::addresses::Addresses;
+use crate::technology::conditional::is_known;
 use crate::technology::{OpenChannel, SinkError, problem};
 
 /// What the handlers share.
@@ -96,13 +97,12 @@ async fn download(
     };
     let etag = format!("\"{}\"", file.sha256);
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let matches = |list: &str| list.split(',').any(|tag| matches!(tag.trim(), "*") || tag.trim() == etag);
     let response = Response::builder()
         .header(header::ETAG, &etag)
         .header(header::ACCEPT_RANGES, "bytes")
         .header(header::CONTENT_TYPE, content_type(&file))
         .header(header::CACHE_CONTROL, "private, max-age=31536000, immutable");
-    if text(header::IF_NONE_MATCH).is_some_and(matches) {
+    if text(header::IF_NONE_MATCH).is_some_and(|known| is_known(known, &etag)) {
         return finished(response.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
     }
     let asked = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|tag| tag == etag));

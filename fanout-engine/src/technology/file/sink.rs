@@ -23,7 +23,8 @@ use crate::technology::{
 pub struct FileSink {
     files: Box<dyn Files>,
     elements: HashMap<ElementId, (OutputElement, Settings)>,
-    memory_bytes: u64,
+    /// Bytes of records after which a part ends, whatever the options say.
+    part_bytes: u64,
     clock: SharedClock,
     collected: Mutex<HashMap<FlowKey, Collected>>,
 }
@@ -81,7 +82,7 @@ impl FileSink {
         Ok(Self {
             files,
             elements,
-            memory_bytes: channel.limits.memory_bytes,
+            part_bytes: channel.limits.memory_bytes.min(channel.limits.payload_bytes),
             clock: channel.clock.clone(),
             collected: Mutex::new(HashMap::new()),
         })
@@ -158,7 +159,7 @@ impl Sink for FileSink {
             }
             collected.to = delivery.to;
         }
-        let full = collected.bytes >= settings.roll_bytes.min(self.memory_bytes);
+        let full = collected.bytes >= settings.roll_bytes.min(self.part_bytes);
         if full || collected.parts.is_empty() || self.old(collected.since, settings.roll_age) {
             return Ok(Written { through: self.publish(flow, collected).await? });
         }

@@ -256,7 +256,8 @@ struct Page {
 async fn dead(State(working): State<Working>, asked: Asked<Page>) -> Answer {
     let QueryOf(page) = asked?;
     let limit = within("limit", page.limit, 100, 1..=MESSAGES.1)?;
-    let letters = working.queue.dead(page.after.unwrap_or(0), usize::try_from(limit).unwrap_or(usize::MAX)).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let letters = working.queue.dead(page.after.unwrap_or(0), limit, working.answer_bytes).await?;
     let letters = letters.iter().map(|dead| {
         json!({
             "id": dead.id,

@@ -338,8 +338,9 @@ impl Queue {
         Ok(self.told(gone))
     }
 
-    /// Dead letters behind number `after`, the oldest first.
-    pub async fn dead(self: &Arc<Self>, after: u64, count: usize) -> Result<Vec<Dead>, SinkError> {
+    /// Dead letters behind number `after`, the oldest first: at most `count`, and no more
+    /// once they have `most` bytes.
+    pub async fn dead(self: &Arc<Self>, after: u64, count: usize, most: usize) -> Result<Vec<Dead>, SinkError> {
         self.with(move |_, database| {
             let mut statement = database.prepare_cached(
                 "SELECT id, element, dead_at, receives, superseded, json FROM messages
@@ -355,7 +356,16 @@ impl Queue {
                     json: row.get(5)?,
                 })
             };
-            statement.query_map([int(after), int(count as u64)], read)?.collect()
+            let (mut letters, mut bytes) = (Vec::new(), 0);
+            for letter in statement.query_map([int(after), int(count as u64)], read)? {
+                let letter = letter?;
+                bytes += letter.json.len();
+                letters.push(letter);
+                if bytes >= most {
+                    break;
+                }
+            }
+            Ok(letters)
         })
         .await
     }

@@ -208,6 +208,9 @@ async fn what_nobody_acknowledges_is_set_aside_and_can_be_put_back() {
     }
     assert_eq!(bench.numbers().await, [] as [u64; 0]);
     assert_eq!(bench.dead().await, [1, 4]);
+    let one = bench.queue.dead(0, 100, 1).await.unwrap();
+    assert_eq!(one.len(), 1, "an answer ends when it has its bytes");
+    assert_eq!(bench.queue.dead(one[0].id, 100, 1).await.unwrap().len(), 1);
     assert_eq!(bench.done("/redrive", json!({})).await, json!({"redriven": 1}));
     assert_eq!((bench.numbers().await, bench.dead().await), (vec![4], vec![1]));
     assert_eq!(bench.done("/discard", json!({})).await, json!({"discarded": 1}));

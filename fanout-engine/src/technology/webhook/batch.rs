@@ -8,9 +8,6 @@ use crate::technology::{Delivery, FlowKey};
 
 /// The type of every body, in the place Standard Webhooks has for it.
 pub const TYPE: &str = "io.headgate.records.v1";
-/// Bytes of records after which a request is full; a single larger record goes alone.
-const MAX_BYTES: usize = 1 << 20;
-
 /// One record to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
@@ -20,8 +17,8 @@ pub struct Row<'a> {
     pub json: &'a [u8],
 }
 
-/// Cuts the rows of a lane into requests.
-pub fn cut<'r, 'a>(mut rows: &'r [Row<'a>], most: usize) -> Vec<&'r [Row<'a>]> {
+/// Cuts the rows of a lane into requests of at most `most` records and `most_bytes`; a larger record goes alone.
+pub fn cut<'r, 'a>(mut rows: &'r [Row<'a>], most: usize, most_bytes: usize) -> Vec<&'r [Row<'a>]> {
     let mut batches = Vec::new();
     while !rows.is_empty() {
         let mut bytes = 0;
@@ -30,7 +27,7 @@ pub fn cut<'r, 'a>(mut rows: &'r [Row<'a>], most: usize) -> Vec<&'r [Row<'a>]> {
             .take(most)
             .take_while(|row| {
                 bytes += row.json.len();
-                bytes <= MAX_BYTES
+                bytes <= most_bytes
             })
             .count()
             .max(1);
@@ -82,10 +79,10 @@ mod tests {
 
     #[test]
     fn requests_end_at_their_count_or_size_and_a_large_record_goes_alone() {
-        let large = vec![b'x'; MAX_BYTES + 1];
+        let large = [b'x'; 101];
         let rows: Vec<Row<'_>> =
             (1..=5).map(|offset| Row { offset, json: if offset == 4 { &large[..] } else { &b"{}"[..] } }).collect();
-        let sizes: Vec<usize> = cut(&rows, 2).iter().map(|batch| batch.len()).collect();
+        let sizes: Vec<usize> = cut(&rows, 2, 100).iter().map(|batch| batch.len()).collect();
         assert_eq!(sizes, [2, 1, 1, 1]);
     }
 }

@@ -19,6 +19,7 @@ pub struct WebhookSink {
     poster: Poster,
     places: Places,
     batch_records: usize,
+    batch_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl WebhookSink {
             receivers,
             places: Places::default(),
             batch_records: batch_records.max(1),
+            batch_bytes: usize::try_from(channel.limits.payload_bytes).unwrap_or(usize::MAX),
             poster: Poster::new(channel),
         })
     }
@@ -57,7 +59,7 @@ impl WebhookSink {
         lane: usize,
         rows: &[Row<'_>],
     ) -> Result<(), SinkError> {
-        for batch in batch::cut(rows, receiver.settings.batch_records) {
+        for batch in batch::cut(rows, receiver.settings.batch_records, self.batch_bytes) {
             self.poster.post(&receiver.settings.url, &receiver.name, delivery, batch).await?;
             headgate_types::reach(headgate_types::Failpoint::WebhookAnswered);
             if let Some(last) = batch.last() {
