@@ -122,10 +122,11 @@ impl NewRateCard {
             if let Some(detail) = price.scheme.error() {
                 errors.push(FieldError::new(at("/tiers"), "invalid_tiers", detail));
             }
-            if price.scheme.amounts().iter().any(Decimal::is_sign_negative) {
+            let amounts = price.scheme.amounts();
+            if amounts.iter().any(Decimal::is_sign_negative) {
                 errors.push(FieldError::new(at(""), "negative", "a price is not negative"));
             }
-            if price.scheme.amounts().iter().any(|amount| *amount >= MAX_AMOUNT) {
+            if amounts.iter().any(|amount| *amount >= MAX_AMOUNT) {
                 errors.push(FieldError::new(at(""), "too_large", format!("a price is below {MAX_AMOUNT}")));
             }
             if !seen.insert((price.meter, price.selector())) {

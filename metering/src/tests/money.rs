@@ -51,18 +51,23 @@ fn the_most_specific_price_holds() {
     assert_eq!(amount(Meter::DeliverRecords, &unknown), amount(Meter::DeliverRecords, &dims()));
 }
 
-#[test]
-fn a_wrong_rate_card_is_refused_by_its_places() {
-    let price = |amount: &str, per| Price {
-        meter: Meter::QueryMs,
+/// A price for all usage of a meter.
+fn standard_price(meter: Meter, unit: &str, amount: &str, per: i64) -> Price {
+    Price {
+        meter,
         channel_profile: None,
         performance_profile: None,
         timing: None,
         price_key: None,
         per,
-        unit: "ms".into(),
+        unit: unit.into(),
         scheme: Scheme::Standard { amount: decimal(amount) },
-    };
+    }
+}
+
+#[test]
+fn a_wrong_rate_card_is_refused_by_its_places() {
+    let price = |amount: &str, per| standard_price(Meter::QueryMs, "ms", amount, per);
     let tiers = vec![Tier { up_to: Some(3), amount: decimal("1") }];
     let tiered = Price { meter: Meter::QueryRows, scheme: Scheme::Volume { tiers }, ..price("1", 1) };
     let card = NewRateCard {
@@ -77,16 +82,7 @@ fn a_wrong_rate_card_is_refused_by_its_places() {
 
 #[test]
 fn no_quantity_at_no_price_is_more_than_can_be_reckoned() {
-    let per_byte = |amount: &str| Price {
-        meter: Meter::IngestBytes,
-        channel_profile: None,
-        performance_profile: None,
-        timing: None,
-        price_key: None,
-        per: 1,
-        unit: "byte".into(),
-        scheme: Scheme::Standard { amount: decimal(amount) },
-    };
+    let per_byte = |amount| standard_price(Meter::IngestBytes, "byte", amount, 1);
     let card = |amount| NewRateCard { currency: "EUR".into(), rounding_decimals: 2, prices: vec![per_byte(amount)] };
     assert_eq!(card("1000000000").errors()[0].code, "too_large");
     let dearest = card("999999999.999999999");

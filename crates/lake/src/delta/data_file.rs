@@ -129,6 +129,14 @@ impl FileEncoder {
     pub(crate) fn finish(mut self) -> Result<Encoded> {
         let metadata = self.writer.finish()?;
         let content = std::mem::take(self.writer.inner_mut());
+        let schema = metadata.file_metadata().schema_descr();
+        for group in metadata.row_groups() {
+            for (leaf, chunk) in group.columns().iter().enumerate() {
+                if let Some(Some(column)) = self.statistics.get_mut(schema.get_column_root_idx(leaf)) {
+                    column.observe_texts(chunk);
+                }
+            }
+        }
         let (first, last) = (self.first.unwrap_or(0), self.last);
         let file = DataFile {
             path: format!("{first:020}-{last:020}-{}.parquet", Uuid::now_v7().simple()),
@@ -139,11 +147,7 @@ impl FileEncoder {
         };
         let (mut min, mut max, mut nulls) = (Map::new(), Map::new(), Map::new());
         for (field, column) in self.schema.fields().iter().zip(self.statistics) {
-            let Some(mut column) = column else { continue };
-            let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
-            for chunk in chunks.filter(|chunk| chunk.column_path().parts() == [field.name().as_str()]) {
-                column.observe_texts(chunk);
-            }
+            let Some(column) = column else { continue };
             nulls.insert(field.name().clone(), json!(column.nulls));
             if column.unbounded {
                 continue;

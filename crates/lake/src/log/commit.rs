@@ -20,7 +20,7 @@ use super::types::{Appended, Fenced, Position};
 use crate::batch::{LakeBatch, with_positions};
 use crate::committer::Queue;
 use crate::error::{LakeError, Result};
-use crate::layout::ElementLayout;
+use crate::layout::{ElementLayout, extension_error};
 use crate::poison::Poison;
 use crate::sqlite;
 
@@ -399,19 +399,19 @@ fn write(
 }
 
 fn register(tx: Transaction<'_>, memory: &Mutex<Memory>, layout: ElementLayout) -> Result<()> {
-    let known = {
+    let topic = {
         let memory = memory.lock();
-        let topic = memory.topics.get(&layout.element);
-        let known = topic.map(|topic| (topic, topic.schema(layout.schema_id).is_some()));
-        // Again: another version may have come in since this one was asked for.
-        if let Some((topic, false)) = known {
-            super::refuse_incompatible(topic, &layout)?;
+        match memory.topics.get(&layout.element) {
+            Some(topic) if topic.knows(&layout) => return Ok(()),
+            Some(topic) => {
+                refuse_incompatible(topic, &layout)?;
+                Some(topic.id)
+            }
+            None => None,
         }
-        known.map(|(topic, is_known)| (topic.id, is_known))
     };
-    let topic = match known {
-        Some((_, true)) => return Ok(()),
-        Some((topic, false)) => topic,
+    let topic = match topic {
+        Some(topic) => topic,
         None => store::insert_topic(&tx, layout.element, layout.kind)?,
     };
     let row = store::insert_schema(&tx, topic, layout.schema_id, &serde_json::to_string(&layout.schema)?)?;
@@ -420,6 +420,22 @@ fn register(tx: Transaction<'_>, memory: &Mutex<Memory>, layout: ElementLayout) 
     let entry = memory.topics.entry(layout.element).or_insert_with(|| Topic::new(topic, layout.kind, 1, 0));
     entry.schemas.push(Arc::new(KnownSchema::new(row, layout)));
     Ok(())
+}
+
+fn refuse_incompatible(topic: &Topic, layout: &ElementLayout) -> Result<()> {
+    let refused = |reason| LakeError::IncompatibleSchema { element: layout.element, reason };
+    if topic.kind != layout.kind {
+        let (old, new) = (topic.kind.as_str(), layout.kind.as_str());
+        return Err(refused(format!("it would change from {old} to {new}")));
+    }
+    if topic.schema(layout.schema_id).is_some_and(|known| known.layout.schema != layout.schema) {
+        return Err(refused("the id of the schema stands for another one".to_owned()));
+    }
+    let current = topic.schemas.last().map(|known| &known.layout.schema);
+    match current.and_then(|current| extension_error(current, &layout.schema)) {
+        Some(reason) => Err(refused(reason)),
+        None => Ok(()),
+    }
 }
 
 /// Removes commits that lie wholly below `below`, but never the last one: it carries the head.

@@ -31,7 +31,7 @@ use crate::committer::Committer;
 use crate::config::LakeConfig;
 use crate::durable::make_directory;
 use crate::error::{LakeError, Result};
-use crate::layout::{ElementLayout, extension_error};
+use crate::layout::ElementLayout;
 use crate::poison::Poison;
 use crate::reserve::Reserve;
 use crate::sqlite::Readers;
@@ -88,14 +88,8 @@ impl Log {
 
     /// Makes an element or a new schema version of it known; nothing happens when it is.
     pub(crate) async fn register(&self, layout: ElementLayout) -> Result<()> {
-        {
-            let memory = self.memory.lock();
-            if let Some(topic) = memory.topics.get(&layout.element) {
-                if topic.schema(layout.schema_id).is_some_and(|known| *known.layout == layout) {
-                    return Ok(());
-                }
-                refuse_incompatible(topic, &layout)?;
-            }
+        if self.memory.lock().topics.get(&layout.element).is_some_and(|topic| topic.knows(&layout)) {
+            return Ok(());
         }
         self.change(layout.element.uuid().as_u128(), Change::Register(Box::new(layout))).await.map(drop)
     }
@@ -381,22 +375,6 @@ impl Log {
         let (reply, answer) = oneshot::channel();
         self.committer.queue.push(key, 4_096, Job::Change { change, reply })?;
         answer.await.unwrap_or(Err(LakeError::Closed))
-    }
-}
-
-fn refuse_incompatible(topic: &Topic, layout: &ElementLayout) -> Result<()> {
-    let refused = |reason| LakeError::IncompatibleSchema { element: layout.element, reason };
-    if topic.kind != layout.kind {
-        let (old, new) = (topic.kind.as_str(), layout.kind.as_str());
-        return Err(refused(format!("it would change from {old} to {new}")));
-    }
-    if topic.schema(layout.schema_id).is_some_and(|known| known.layout.schema != layout.schema) {
-        return Err(refused("the id of the schema stands for another one".to_owned()));
-    }
-    let current = topic.schemas.last().map(|known| &known.layout.schema);
-    match current.and_then(|current| extension_error(current, &layout.schema)) {
-        Some(reason) => Err(refused(reason)),
-        None => Ok(()),
     }
 }
 

@@ -99,6 +99,11 @@ impl Topic {
         self.schemas.iter().rev().find(|schema| schema.layout.schema_id == id)
     }
 
+    /// Whether an element is registered just like this.
+    pub(super) fn knows(&self, layout: &ElementLayout) -> bool {
+        self.schema(layout.schema_id).is_some_and(|known| *known.layout == *layout)
+    }
+
     pub(super) fn schema_row(&self, row: i64) -> Option<&Arc<KnownSchema>> {
         self.schemas.iter().find(|schema| schema.row == row)
     }

@@ -357,13 +357,12 @@ impl Queue {
                 })
             };
             let (mut letters, mut bytes) = (Vec::new(), 0);
-            for letter in statement.query_map([int(after), int(count as u64)], read)? {
-                let letter = letter?;
+            let mut found = statement.query_map([int(after), int(count as u64)], read)?;
+            while bytes < most
+                && let Some(letter) = found.next().transpose()?
+            {
                 bytes += letter.json.len();
                 letters.push(letter);
-                if bytes >= most {
-                    break;
-                }
             }
             Ok(letters)
         })
