@@ -4,6 +4,7 @@ mod claims;
 mod edges;
 mod files;
 mod parsers;
+mod rules;
 mod selected;
 mod tables;
 mod walkthroughs;

@@ -22,7 +22,7 @@ fn named() -> Vec<(String, String)> {
 }
 
 /// A path is named from the root, or from the sources of the engine, which has most of the files.
-fn exists(path: &str) -> bool {
+pub(super) fn exists(path: &str) -> bool {
     let bases = [root(), root().join("fanout-engine/src")];
     bases.iter().any(|base| match path.split_once('*') {
         None => base.join(path).exists(),
