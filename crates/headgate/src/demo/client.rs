@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use reqwest::header::RETRY_AFTER;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub struct ApiClient {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
+    /// When to ask again, where it says so.
+    pub retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -59,13 +62,30 @@ impl ApiClient {
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
-        self.send(Method::GET, path, None, &[]).await?.ok()
+        self.patient(Method::GET, path, None, &[]).await
     }
 
     /// Posts with an idempotency key of its own.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let key = uuid::Uuid::now_v7().to_string();
-        self.send(Method::POST, path, Some(body), &[("idempotency-key", &key)]).await?.ok()
+        self.patient(Method::POST, path, Some(body), &[("idempotency-key", &key)]).await
+    }
+
+    /// Sends a request, again for as long as it comes too fast.
+    async fn patient(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<Value> {
+        loop {
+            let answer = self.send(method.clone(), path, body, headers).await?;
+            match answer.retry_after {
+                Some(pause) if answer.status == StatusCode::TOO_MANY_REQUESTS => tokio::time::sleep(pause).await,
+                _ => return answer.ok(),
+            }
+        }
     }
 
     /// Sends a request and takes any answer.
@@ -86,8 +106,9 @@ impl ApiClient {
         }
         let response = request.send().await.with_context(|| format!("failed to reach {path}"))?;
         let status = response.status();
+        let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Answer { status, body })
+        Ok(Answer { status, body, retry_after: seconds.map(Duration::from_secs) })
     }
 }
