@@ -1,32 +1,19 @@
 //! Page tokens: where a list goes on, sealed so that nobody can read or make one, and bound to the
 //! tenant, the list and its filter, so that one grants nothing anywhere else.
 
-use std::sync::Arc;
-
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use headgate_access::Seal;
 use headgate_types::FieldError;
-use rand::RngCore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::problem::ApiError;
 
-const NONCE_BYTES: usize = 12;
 const MAX_TOKEN_BYTES: usize = 2_048;
 
 /// Seals and opens page tokens.
-#[derive(Clone)]
-pub struct PageTokens(Arc<Aes256Gcm>);
-
-impl std::fmt::Debug for PageTokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PageTokens")
-    }
-}
+#[derive(Debug, Clone)]
+pub struct PageTokens(Seal);
 
 /// What a token is valid for. Anything that changes which rows a list has belongs in here.
 #[derive(Debug, Clone, Copy)]
@@ -54,18 +41,12 @@ impl PageTokens {
     /// Tokens under a key of their own, derived from the platform's master key by the caller.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        Self(Arc::new(Aes256Gcm::new(key.into())))
+        Self(Seal::new(key))
     }
 
     /// A token that goes on after `cursor`.
     pub fn seal<C: Serialize>(&self, binding: Binding<'_>, cursor: &C) -> String {
-        let plain = serde_json::to_vec(cursor).unwrap_or_default();
-        let mut nonce = [0_u8; NONCE_BYTES];
-        rand::thread_rng().fill_bytes(&mut nonce);
-        let payload = Payload { msg: &plain, aad: &binding.digest() };
-        // AES-GCM fails only beyond 64 GiB of plain text.
-        let sealed = self.0.encrypt(&Nonce::from(nonce), payload).unwrap_or_default();
-        BASE64_URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat())
+        self.0.seal(&binding.digest(), &serde_json::to_vec(cursor).unwrap_or_default())
     }
 
     /// The cursor in a token.
@@ -73,17 +54,8 @@ impl PageTokens {
     /// # Errors
     /// When the token was not made here, or was made for another tenant, list or filter.
     pub fn open<C: DeserializeOwned>(&self, binding: Binding<'_>, token: &str) -> Result<C, ApiError> {
-        let opened = || {
-            if token.len() > MAX_TOKEN_BYTES {
-                return None;
-            }
-            let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-            let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>()?;
-            let payload = Payload { msg: sealed, aad: &binding.digest() };
-            let plain = self.0.decrypt(&Nonce::from(*nonce), payload).ok()?;
-            serde_json::from_slice(&plain).ok()
-        };
-        opened().ok_or_else(|| {
+        let plain = if token.len() > MAX_TOKEN_BYTES { None } else { self.0.open(&binding.digest(), token) };
+        plain.and_then(|plain| serde_json::from_slice(&plain).ok()).ok_or_else(|| {
             let detail = "the page token was not made for this list and filter; start again without one";
             ApiError::parameter(FieldError::new("page_token", "invalid_page_token", detail))
         })

@@ -26,6 +26,7 @@ mod issuer;
 pub mod outbound;
 mod pool;
 mod scopes;
+mod seal;
 pub mod tenants;
 #[cfg(test)]
 mod tests;
@@ -41,4 +42,5 @@ pub use foreign::{ForeignIssuer, GROUPS_CLAIM, Profile};
 pub use issuer::{Jwk, Jwks, TokenResponse, network};
 pub use pool::{ClientPool, PoolError, PoolLogin, PoolMember, PoolSweep};
 pub use scopes::{Scope, Scopes};
+pub use seal::Seal;
 pub use tenants::PLATFORM;

@@ -4,7 +4,10 @@ use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use headgate_types::{ErrorKind, Problem, problem::MEDIA_TYPE};
+use headgate_types::problem::MEDIA_TYPE;
+use headgate_types::{ErrorKind, FieldError, Problem};
+
+use super::SinkError;
 
 /// A problem as a response, `Retry-After` included.
 #[must_use]
@@ -14,15 +17,37 @@ pub fn problem(problem: &Problem) -> Response {
         response = response.header(header::RETRY_AFTER, seconds);
     }
     let body = serde_json::to_vec(problem).unwrap_or_default();
-    response.body(Body::from(body)).unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    finished(response.body(Body::from(body)))
+}
+
+/// What was built, or 500 where a header's value is none: values are of our own making.
+pub fn finished(response: Result<Response, axum::http::Error>) -> Response {
+    response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// What a handler answers in place of what was asked for.
-pub struct Refused(Problem);
+#[derive(Debug)]
+pub struct Refused(Box<Problem>);
+
+impl Refused {
+    /// A parameter is wrong.
+    pub fn field(error: FieldError) -> Self {
+        let detail = error.detail.clone();
+        Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![error]).into()
+    }
+}
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        Self(Box::new(problem))
+    }
+}
+
+impl From<SinkError> for Refused {
+    fn from(error: SinkError) -> Self {
+        tracing::error!(%error, "failed to work on the store of a channel");
+        let detail = "the channel's store cannot be worked on now";
+        Problem::new(ErrorKind::Unavailable, "channel_unavailable", detail).with_retry_after(2).into()
     }
 }
 

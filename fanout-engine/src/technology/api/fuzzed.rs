@@ -1,10 +1,10 @@
 //! Lists that are asked for in every form but the right one.
 
+use headgate_access::Seal;
 use headgate_types::schema::ElementKind;
 use serde_json::json;
 
 use super::query::{self, Parameters, Query};
-use super::seal::Seal;
 use super::table::Table;
 use crate::fuzz;
 use crate::shape::testing::sensors;

@@ -15,7 +15,6 @@ mod fuzzed;
 mod power;
 mod query;
 mod render;
-mod seal;
 mod serve;
 mod settings;
 mod sink;

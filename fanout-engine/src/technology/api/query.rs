@@ -1,5 +1,6 @@
 //! A list request as one statement over one table.
 
+use headgate_access::Seal;
 use headgate_types::FieldError;
 use headgate_types::filter;
 use headgate_types::page::page_size;
@@ -9,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::filter::condition;
-use super::seal::Seal;
 use super::table::{Column, Table, quoted};
 
 /// More sort fields than this are of no use.
@@ -133,7 +133,7 @@ impl Query {
     /// The token for the page after the row with these sort values.
     pub fn token(&self, seal: &Seal, place: &[Value]) -> Option<String> {
         let place: Vec<Cell> = place.iter().map(Cell::from).collect();
-        seal.seal(&self.digest, &serde_json::to_vec(&place).ok()?)
+        Some(seal.seal(&self.digest, &serde_json::to_vec(&place).ok()?))
     }
 
     /// The rows behind a place. SQLite sorts absent values before all others.

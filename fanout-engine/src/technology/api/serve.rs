@@ -23,7 +23,8 @@ use super::store::{Store, failed};
 use super::table::Table;
 use crate::addresses::Addresses;
 use crate::technology::conditional::is_known;
-use crate::technology::{Read, SinkError, problem};
+use crate::technology::problem::{Refused, finished};
+use crate::technology::{Read, SinkError};
 
 /// How long one statement may run.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -101,10 +102,10 @@ async fn list(
     Path(name): Path<String>,
     parameters: Result<QueryParameters<Parameters>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let QueryParameters(parameters) = parameters.map_err(Refusal::query)?;
+) -> Result<Response, Refused> {
+    let QueryParameters(parameters) = parameters?;
     let table = reading.table(&name)?;
-    let query = Query::new(&table, reading.store.seal(), &parameters).map_err(Refusal::field)?;
+    let query = Query::new(&table, reading.store.seal(), &parameters).map_err(Refused::field)?;
     let format = format(parameters.format.as_deref(), &headers)?;
     let store = Arc::clone(&reading.store);
     let known = text(&headers, header::IF_NONE_MATCH);
@@ -144,11 +145,11 @@ async fn one(
     Path((name, key)): Path<(String, String)>,
     parameters: Result<QueryParameters<OneParameters>, QueryRejection>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let QueryParameters(parameters) = parameters.map_err(Refusal::query)?;
+) -> Result<Response, Refused> {
+    let QueryParameters(parameters) = parameters?;
     let table = reading.table(&name)?;
-    let fields = query::fields(&table, parameters.fields.as_deref()).map_err(Refusal::field)?;
-    let (condition, values) = query::key(&table, &key).map_err(|_| Refusal::no_record())?;
+    let fields = query::fields(&table, parameters.fields.as_deref()).map_err(Refused::field)?;
+    let (condition, values) = query::key(&table, &key).map_err(|_| no_record())?;
     let found = reading
         .store
         .read(move |connection| {
@@ -167,7 +168,7 @@ async fn one(
             })
         })
         .await?;
-    let body = found.ok_or_else(Refusal::no_record)?;
+    let body = found.ok_or_else(no_record)?;
     // A record's bytes are all there is to it.
     let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&body)[..16]));
     if text(&headers, header::IF_NONE_MATCH).is_some_and(|known| is_known(&known, &etag)) {
@@ -177,10 +178,10 @@ async fn one(
 }
 
 impl Reading {
-    fn table(&self, name: &str) -> Result<Arc<Table>, Refusal> {
+    fn table(&self, name: &str) -> Result<Arc<Table>, Refused> {
         let found = self.store.tables().iter().find(|table| table.name == name);
         found.cloned().ok_or_else(|| {
-            Refusal::new(Problem::new(ErrorKind::NotFound, "table_not_found", format!("the channel has no {name:?}")))
+            Problem::new(ErrorKind::NotFound, "table_not_found", format!("the channel has no {name:?}")).into()
         })
     }
 
@@ -217,7 +218,7 @@ fn page(
     format: Format,
     asked: &[u8],
     known: Option<&str>,
-) -> Result<Page, Refusal> {
+) -> Result<Page, Refused> {
     limited(connection, |connection| {
         // One snapshot for the count of changes, the rows and their number.
         let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
@@ -249,7 +250,7 @@ fn page(
 fn limited<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
-) -> Result<T, Refusal> {
+) -> Result<T, Refused> {
     let end = Instant::now() + DEADLINE;
     connection.progress_handler(STEPS, Some(move || Instant::now() > end)).map_err(failed)?;
     let result = work(connection);
@@ -260,9 +261,9 @@ fn limited<T>(
                 "the query took longer than {} seconds; index the fields it filters and sorts by (option indexes)",
                 DEADLINE.as_secs()
             );
-            Refusal::new(Problem::new(ErrorKind::Unprocessable, "query_too_slow", detail))
+            Problem::new(ErrorKind::Unprocessable, "query_too_slow", detail).into()
         }
-        _ => Refusal::from(failed(error)),
+        _ => Refused::from(failed(error)),
     })
 }
 
@@ -280,15 +281,15 @@ fn digest(parameters: &Parameters, format: Format) -> Vec<u8> {
     format!("{parameters:?} {format:?}").into_bytes()
 }
 
-fn format(parameter: Option<&str>, headers: &HeaderMap) -> Result<Format, Refusal> {
+fn format(parameter: Option<&str>, headers: &HeaderMap) -> Result<Format, Refused> {
     Format::choose(parameter, text(headers, header::ACCEPT).as_deref()).map_err(|asked| match parameter {
         Some(_) => {
             let detail = format!("{asked:?} is none of json, ndjson and csv");
-            Refusal::field(FieldError::new("format", "invalid_format", detail))
+            Refused::field(FieldError::new("format", "invalid_format", detail))
         }
         None => {
             let detail = "lists are application/json, application/x-ndjson or text/csv";
-            Refusal::new(Problem::new(ErrorKind::NotAcceptable, "not_acceptable", detail))
+            Problem::new(ErrorKind::NotAcceptable, "not_acceptable", detail).into()
         }
     })
 }
@@ -328,43 +329,6 @@ fn unchanged(etag: &str) -> Response {
     finished(response.header(header::CACHE_CONTROL, "private, no-cache").body(Body::empty()))
 }
 
-fn finished(response: Result<Response, axum::http::Error>) -> Response {
-    response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
-}
-
-/// A request that is not answered with rows.
-#[derive(Debug)]
-struct Refusal(Box<Problem>);
-
-impl Refusal {
-    fn new(problem: Problem) -> Self {
-        Self(Box::new(problem))
-    }
-
-    fn field(error: FieldError) -> Self {
-        let detail = error.detail.clone();
-        Self::new(Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![error]))
-    }
-
-    fn query(rejection: QueryRejection) -> Self {
-        Self::new(Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text()))
-    }
-
-    fn no_record() -> Self {
-        Self::new(Problem::new(ErrorKind::NotFound, "record_not_found", "there is no such record"))
-    }
-}
-
-impl From<SinkError> for Refusal {
-    fn from(error: SinkError) -> Self {
-        tracing::error!(%error, "failed to read the store of an api channel");
-        let detail = "the channel's store cannot be read now";
-        Self::new(Problem::new(ErrorKind::Unavailable, "channel_unavailable", detail).with_retry_after(2))
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        problem(&self.0)
-    }
+fn no_record() -> Refused {
+    Problem::new(ErrorKind::NotFound, "record_not_found", "there is no such record").into()
 }

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use headgate_access::Seal;
 use headgate_types::SharedClock;
 use headgate_types::limits::Limits;
 use parking_lot::Mutex;
 use rand::RngCore;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::seal::Seal;
 use super::table::Table;
 use crate::sqlite::{Database, connect, heed};
 use crate::technology::{OutputElement, SinkError};

@@ -19,7 +19,8 @@ use tokio_util::io::ReaderStream;
 use super::store::{Listed, Store};
 use crate::addresses::Addresses;
 use crate::technology::conditional::is_known;
-use crate::technology::{OpenChannel, SinkError, problem};
+use crate::technology::problem::{Refused, finished};
+use crate::technology::{OpenChannel, problem};
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -47,16 +48,13 @@ struct Page {
     page_token: Option<u64>,
 }
 
-async fn manifest(State(reading): State<Reading>, page: Result<Query<Page>, QueryRejection>) -> Response {
-    let Query(page) = match page {
-        Ok(page) => page,
-        Err(rejection) => return problem(&Problem::new(ErrorKind::Invalid, "invalid_query", rejection.body_text())),
-    };
+async fn manifest(
+    State(reading): State<Reading>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, Refused> {
+    let Query(page) = page?;
     let size = page_size(page.page_size) as usize;
-    let files = match reading.store.list(page.page_token.unwrap_or(0), size + 1).await {
-        Ok(files) => files,
-        Err(error) => return unavailable(&error),
-    };
+    let files = reading.store.list(page.page_token.unwrap_or(0), size + 1).await?;
     let next = (files.len() > size).then(|| files[size - 1].sequence.to_string());
     let items: Vec<_> = files
         .into_iter()
@@ -71,14 +69,13 @@ async fn manifest(State(reading): State<Reading>, page: Result<Query<Page>, Quer
     if let Some(next) = next {
         page["next_page_token"] = json!(next);
     }
-    ([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response()
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 
-async fn remove(State(reading): State<Reading>, Path(name): Path<String>) -> Response {
-    match reading.store.delete(name, reading.clock.now()).await {
-        Ok(true) => StatusCode::NO_CONTENT.into_response(),
-        Ok(false) => not_found(),
-        Err(error) => unavailable(&error),
+async fn remove(State(reading): State<Reading>, Path(name): Path<String>) -> Result<StatusCode, Refused> {
+    match reading.store.delete(name, reading.clock.now()).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(not_found()),
     }
 }
 
@@ -89,12 +86,8 @@ async fn download(
     Path(name): Path<String>,
     method: Method,
     headers: HeaderMap,
-) -> Response {
-    let (file, path) = match reading.store.find(name).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return not_found(),
-        Err(error) => return unavailable(&error),
-    };
+) -> Result<Response, Refused> {
+    let (file, path) = reading.store.find(name).await?.ok_or_else(not_found)?;
     let etag = format!("\"{}\"", file.sha256);
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let response = Response::builder()
@@ -103,7 +96,7 @@ async fn download(
         .header(header::CONTENT_TYPE, content_type(&file))
         .header(header::CACHE_CONTROL, "private, max-age=31536000, immutable");
     if text(header::IF_NONE_MATCH).is_some_and(|known| is_known(known, &etag)) {
-        return finished(response.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
+        return Ok(finished(response.status(StatusCode::NOT_MODIFIED).body(Body::empty())));
     }
     let asked = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|tag| tag == etag));
     let range = match asked.map(|asked| range(asked, file.bytes)) {
@@ -115,7 +108,7 @@ async fn download(
             if let Ok(value) = format!("bytes */{}", file.bytes).parse() {
                 refused.headers_mut().insert(header::CONTENT_RANGE, value);
             }
-            return refused;
+            return Ok(refused);
         }
     };
     let (start, end) = range.unwrap_or((0, file.bytes.saturating_sub(1)));
@@ -128,22 +121,16 @@ async fn download(
     };
     let response = response.header(header::CONTENT_LENGTH, length);
     if method == Method::HEAD {
-        return finished(response.body(Body::empty()));
+        return Ok(finished(response.body(Body::empty())));
     }
     let opened = async {
         let mut content = tokio::fs::File::open(&path).await?;
         content.seek(SeekFrom::Start(start)).await?;
         Ok::<_, std::io::Error>(content.take(length))
     };
-    match opened.await {
-        Ok(content) => finished(response.body(Body::from_stream(ReaderStream::with_capacity(content, 64 << 10)))),
-        // It was deleted between the look-up and now.
-        Err(_) => not_found(),
-    }
-}
-
-fn finished(response: Result<Response, axum::http::Error>) -> Response {
-    response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    // It was deleted between the look-up and now.
+    let content = opened.await.map_err(|_| not_found())?;
+    Ok(finished(response.body(Body::from_stream(ReaderStream::with_capacity(content, 64 << 10)))))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -180,20 +167,9 @@ fn content_type(file: &Listed) -> &'static str {
     }
 }
 
-fn not_found() -> Response {
-    problem(&Problem::new(
-        ErrorKind::NotFound,
-        "file_not_found",
-        "the channel has no such file; it may have been deleted",
-    ))
-}
-
-fn unavailable(error: &SinkError) -> Response {
-    tracing::error!(%error, "failed to read a file channel");
-    problem(
-        &Problem::new(ErrorKind::Unavailable, "channel_unavailable", "the channel's files cannot be read now")
-            .with_retry_after(2),
-    )
+fn not_found() -> Refused {
+    let detail = "the channel has no such file; it may have been deleted";
+    Problem::new(ErrorKind::NotFound, "file_not_found", detail).into()
 }
 
 #[cfg(test)]

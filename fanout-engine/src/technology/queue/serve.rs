@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use super::settings::VISIBILITY;
 use super::store::{Queue, Receipt, Received, Verdict};
 use crate::addresses::Addresses;
+use crate::technology::OpenChannel;
 use crate::technology::problem::Refused;
-use crate::technology::{OpenChannel, SinkError};
 
 /// Messages per answer when none are asked for, and at most.
 const MESSAGES: (u64, u64) = (10, 1_000);
@@ -68,23 +68,13 @@ pub fn addresses() -> Addresses<Working> {
         .post("/discard", discard)
 }
 
-impl From<SinkError> for Refused {
-    fn from(error: SinkError) -> Self {
-        tracing::warn!(%error, "failed to work on a queue");
-        Problem::new(ErrorKind::Unavailable, "queue_unavailable", "the queue cannot be worked on right now")
-            .with_retry_after(2)
-            .into()
-    }
-}
-
 type Asked<T> = Result<QueryOf<T>, QueryRejection>;
 type Given<T> = Result<Json<T>, JsonRejection>;
 type Answer = Result<Json<Value>, Refused>;
 
 fn out_of_range(place: &str, range: std::ops::RangeInclusive<u64>) -> Refused {
     let detail = format!("{place} is a whole number from {} to {}", range.start(), range.end());
-    let field = FieldError::new(place, "out_of_range", detail.clone());
-    Problem::new(ErrorKind::Invalid, "invalid_query", detail).with_fields(vec![field]).into()
+    Refused::field(FieldError::new(place, "out_of_range", detail))
 }
 
 fn within(place: &str, given: Option<u64>, default: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, Refused> {
