@@ -67,6 +67,8 @@ struct Batch {
     rows: Vec<Row>,
     parts: Vec<Part>,
     place: Place,
+    /// Records of all parts that were refused.
+    refused: usize,
     bytes: u64,
     /// How it is to be filled; none before it is begun.
     care: Option<Care>,
@@ -89,11 +91,11 @@ struct Part {
 
 impl Batch {
     /// Records that are decided: a refused one is as much work as one that fits.
-    fn decided(&self) -> usize {
-        self.rows.len() + self.parts.iter().map(|part| part.refused.len()).sum::<usize>()
+    const fn decided(&self) -> usize {
+        self.rows.len() + self.refused
     }
 
-    fn is_full(&self) -> bool {
+    const fn is_full(&self) -> bool {
         self.decided() >= COMMIT_RECORDS || self.parts.len() >= COMMIT_RECORDS || self.bytes >= COMMIT_BYTES
     }
 
@@ -103,6 +105,7 @@ impl Batch {
         let bytes = chunk.rows.iter().map(|row| row.bytes).sum::<u64>()
             + chunk.refused.iter().map(|refused| refused.raw.len() as u64).sum::<u64>();
         self.rows.extend(chunk.rows);
+        self.refused += chunk.refused.len();
         self.bytes += bytes;
         let after = if self.place.sequence == payload.sequence { self.place.ordinal } else { 0 };
         self.place = Place { sequence: payload.sequence, ordinal: chunk.last, done: chunk.finished };
