@@ -13,7 +13,7 @@ pub struct Position {
     pub feed: FeedId,
     /// The source's partition; empty where there is one only.
     pub partition: String,
-    /// Where it is, for example payload, row and model version.
+    /// Where it is, for example payload and row.
     pub value: String,
 }
 
