@@ -1,26 +1,53 @@
-//! Where a page of dead letters ends: each may hold megabytes, and an answer is in memory more than once.
+//! Pages of dead letters, which end by bytes too: each may hold megabytes, and an answer is in memory more than once.
 
+use headgate_database::{DbError, Row, Tx, args};
 use headgate_types::DeadLetterId;
-use headgate_types::engine::DeadLetter;
-use headgate_types::page::Page;
+use headgate_types::engine::{DeadLetter, ListDeadLetters};
+use headgate_types::page::{Page, page_size};
 use uuid::Uuid;
 
 /// The most bytes of records on a page that has more than one.
 const PAGE_BYTES: i64 = 8 << 20;
 
+/// How a table of dead letters is read, the newest first. Both statements take the tenant, the channel and the id below
+/// which to begin.
+pub struct Statements {
+    /// Ids with the bytes of their records, at most `$4` of them.
+    pub sizes: &'static str,
+    /// Rows down to the id `$4`.
+    pub rows: &'static str,
+}
+
+/// Dead letters of a channel, the newest first.
+pub async fn list<T: Row + Into<DeadLetter>>(
+    tx: &mut Tx,
+    wanted: &ListDeadLetters,
+    statements: Statements,
+) -> Result<Page<DeadLetter>, DbError> {
+    let size = page_size(Some(wanted.page_size));
+    let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
+    let sizes = args![wanted.tenant, wanted.channel, before, size + 1];
+    let sizes: Vec<(Uuid, i64)> = tx.fetch_all(statements.sizes, sizes).await?;
+    let Some(End { last, more }) = End::of(&sizes, size) else {
+        return Ok(Page { items: Vec::new(), next_page_token: None });
+    };
+    let rows: Vec<T> = tx.fetch_all(statements.rows, args![wanted.tenant, wanted.channel, before, last]).await?;
+    let next_page_token = more.then(|| DeadLetterId::from_uuid(last).to_string());
+    Ok(Page { items: rows.into_iter().map(Into::into).collect(), next_page_token })
+}
+
 /// The end of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+struct End {
     /// The last row of it.
-    pub last: Uuid,
+    last: Uuid,
     /// Whether others follow.
-    pub more: bool,
+    more: bool,
 }
 
 impl End {
     /// The end of a page of at most `size` rows; `None` when there are none. `rows` are in the order of the list, each with
     /// its bytes, and one more than fits, if there is one.
-    pub fn of(rows: &[(Uuid, i64)], size: u32) -> Option<Self> {
+    fn of(rows: &[(Uuid, i64)], size: u32) -> Option<Self> {
         let mut bytes = 0;
         let fitting = rows.iter().take(size as usize).enumerate().take_while(|(index, (_, row))| {
             bytes += row;
@@ -28,12 +55,6 @@ impl End {
         });
         let (index, (last, _)) = fitting.last()?;
         Some(Self { last: *last, more: rows.len() > index + 1 })
-    }
-
-    /// The page of these rows.
-    pub fn page(self, rows: impl IntoIterator<Item = impl Into<DeadLetter>>) -> Page<DeadLetter> {
-        let next_page_token = self.more.then(|| DeadLetterId::from_uuid(self.last).to_string());
-        Page { items: rows.into_iter().map(Into::into).collect(), next_page_token }
     }
 }
 

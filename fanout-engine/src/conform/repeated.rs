@@ -144,10 +144,9 @@ impl Short {
     fn of(plan: &InputPlan, index: usize) -> Option<Self> {
         let reading = &plan.rules()[index].reading;
         match reading.data_type {
-            DataType::String if reading.keeps_text() => Some(Self::Text),
             DataType::Int64 => Some(Self::Integer),
             DataType::Float64 => Some(Self::Float),
-            _ => None,
+            _ => reading.keeps_text().then_some(Self::Text),
         }
     }
 }

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use headgate_database::{DbError, FromRow, Tx, args};
 use headgate_types::engine::{DeadLetter, DeadLetterSide, ListDeadLetters};
-use headgate_types::page::{Page, page_size};
+use headgate_types::page::Page;
 use headgate_types::{ChannelId, DeadLetterId, TenantId};
 use uuid::Uuid;
 
 use super::accounts::Refusal;
 use super::store::FlowRow;
-use crate::dead_letters::End;
+use crate::dead_letters::{self, Statements};
 
 /// The stable code of every refusal by a receiver.
 const CODE: &str = "refused_by_receiver";
@@ -71,24 +71,17 @@ pub async fn put(tx: &mut Tx, row: &FlowRow, refusal: &Refusal) -> Result<(), Db
 
 /// Refused records of a channel, the newest first.
 pub async fn list(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
-    let size = page_size(Some(wanted.page_size));
-    let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
-    let sizes: Vec<(Uuid, i64)> = tx
-        .fetch_all(
-            "SELECT id, CAST(octet_length(raw) AS BIGINT) FROM refused_deliveries
-              WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-            args![wanted.tenant, wanted.channel, before, size + 1],
-        )
-        .await?;
-    let Some(end) = End::of(&sizes, size) else { return Ok(Page { items: Vec::new(), next_page_token: None }) };
-    let rows: Vec<Row> = tx
-        .fetch_all(
-            "SELECT id, channel_id, element_id, reason, model_version, raw, created_at FROM refused_deliveries
-              WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 AND id >= $4 ORDER BY id DESC",
-            args![wanted.tenant, wanted.channel, before, end.last],
-        )
-        .await?;
-    Ok(end.page(rows))
+    dead_letters::list::<Row>(
+        tx,
+        wanted,
+        Statements {
+            sizes: "SELECT id, CAST(octet_length(raw) AS BIGINT) FROM refused_deliveries
+                     WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            rows: "SELECT id, channel_id, element_id, reason, model_version, raw, created_at FROM refused_deliveries
+                    WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 AND id >= $4 ORDER BY id DESC",
+        },
+    )
+    .await
 }
 
 /// One refused record of a tenant.

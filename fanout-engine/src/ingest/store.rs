@@ -4,13 +4,13 @@
 use chrono::{DateTime, Utc};
 use headgate_database::{DbError, FromRow, Tx, args};
 use headgate_types::engine::{DeadLetter, DeadLetterSide, ListDeadLetters};
-use headgate_types::page::{Page, page_size};
+use headgate_types::page::Page;
 use headgate_types::{ChannelId, DeadLetterId, ElementId, ReceiptId, TenantId};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::side::{PayloadPart, Refusal};
-use crate::dead_letters::End;
+use crate::dead_letters::{self, Statements};
 
 /// What became of a payload.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -213,25 +213,19 @@ impl From<DeadLetterRow> for DeadLetter {
 
 /// Dead letters of a channel, the newest first.
 pub async fn list_dead_letters(tx: &mut Tx, wanted: &ListDeadLetters) -> Result<Page<DeadLetter>, DbError> {
-    let size = page_size(Some(wanted.page_size));
-    let before = wanted.before.map_or(Uuid::max(), DeadLetterId::uuid);
-    let sizes: Vec<(Uuid, i64)> = tx
-        .fetch_all(
-            "SELECT id, CAST(octet_length(raw) AS BIGINT) FROM dead_letters
-              WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
-            args![wanted.tenant, wanted.channel, before, size + 1],
-        )
-        .await?;
-    let Some(end) = End::of(&sizes, size) else { return Ok(Page { items: Vec::new(), next_page_token: None }) };
-    let rows: Vec<DeadLetterRow> = tx
-        .fetch_all(
-            "SELECT id, channel_id, element_id, feed, receipt_id, ordinal, code, reason, field_path, model_version, raw,
-                    created_at
-               FROM dead_letters WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 AND id >= $4 ORDER BY id DESC",
-            args![wanted.tenant, wanted.channel, before, end.last],
-        )
-        .await?;
-    Ok(end.page(rows))
+    dead_letters::list::<DeadLetterRow>(
+        tx,
+        wanted,
+        Statements {
+            sizes: "SELECT id, CAST(octet_length(raw) AS BIGINT) FROM dead_letters
+                     WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            rows: "SELECT id, channel_id, element_id, feed, receipt_id, ordinal, code, reason, field_path,
+                          model_version, raw, created_at
+                     FROM dead_letters
+                    WHERE tenant_id = $1 AND channel_id = $2 AND id < $3 AND id >= $4 ORDER BY id DESC",
+        },
+    )
+    .await
 }
 
 /// One dead letter of a tenant.

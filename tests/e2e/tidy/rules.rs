@@ -60,7 +60,7 @@ fn every_rule_that_is_cited_is_written_down() {
 #[test]
 fn every_file_that_the_rules_name_is_there() {
     let text = page();
-    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter(|word| word.contains('/')).collect();
+    let named: Vec<&str> = walkthroughs::paths(&text).collect();
     assert!(named.len() > 30, "the rules name {} files only", named.len());
     let gone: Vec<_> = named.into_iter().filter(|path| !walkthroughs::exists(path)).collect();
     assert!(gone.is_empty(), "these are not there: {gone:#?}");

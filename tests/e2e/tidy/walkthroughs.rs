@@ -5,7 +5,13 @@ use std::path::Path;
 
 use super::{root, sources};
 
-/// What stands between backticks and looks like a path, with the sections it stands in.
+/// What stands between backticks and looks like a path.
+pub(super) fn paths(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(|word| word.contains('/') && !word.starts_with('/') && !word.contains(' '))
+}
+
+/// The paths that the architecture names, with the sections they stand in.
 fn named() -> Vec<(String, String)> {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
     let mut section = String::new();
@@ -14,9 +20,7 @@ fn named() -> Vec<(String, String)> {
         if let Some(title) = line.strip_prefix("## ") {
             title.clone_into(&mut section);
         }
-        let quoted = line.split('`').skip(1).step_by(2);
-        let paths = quoted.filter(|word| word.contains('/') && !word.starts_with('/') && !word.contains(' '));
-        named.extend(paths.map(|path| (section.clone(), path.to_owned())));
+        named.extend(paths(line).map(|path| (section.clone(), path.to_owned())));
     }
     named
 }

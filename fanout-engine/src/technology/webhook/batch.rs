@@ -8,6 +8,7 @@ use crate::technology::{Delivery, FlowKey};
 
 /// The type of every body, in the place Standard Webhooks has for it.
 pub const TYPE: &str = "io.headgate.records.v1";
+
 /// One record to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
