@@ -122,9 +122,12 @@ pub struct FlowStatistics {
     /// Delivery checksum over them.
     #[schema(value_type = String)]
     pub checksum: Checksum,
-    /// Log records not looked at yet, in and out of scope alike.
-    pub lag_records: u64,
-    /// Age in seconds of the oldest of those.
+    /// Whether all there is was looked at, and what is in scope was delivered.
+    pub caught_up: bool,
+    /// Records not looked at yet, in and out of scope alike. Absent where a grant withholds
+    /// rows or columns: it would tell how much there is of them.
+    pub lag_records: Option<u64>,
+    /// Age in seconds of the oldest record known to wait.
     pub lag_seconds: u64,
     /// When the last delivery succeeded.
     pub last_delivery_at: Option<DateTime<Utc>>,

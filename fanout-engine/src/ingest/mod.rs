@@ -353,7 +353,8 @@ impl Ingest {
                 bytes: sums.bytes.unsigned_abs(),
                 // Payloads have no delivery checksum: nobody has shaped them.
                 checksum: Checksum::EMPTY,
-                lag_records: 0,
+                caught_up: waiting.bytes == 0,
+                lag_records: None,
                 lag_seconds: 0,
                 last_delivery_at: None,
             });

@@ -8,7 +8,7 @@ use headgate_catalog::{ChannelSpec, Element, History, elements};
 use headgate_database::Tx;
 use headgate_lake::ElementLayout;
 use headgate_types::FieldError;
-use headgate_types::selection::Scope;
+use headgate_types::selection::{Policy, Scope};
 
 use super::mode;
 use super::wanted::{Mode, Wanted, WantedScope};
@@ -94,7 +94,7 @@ async fn compile(
             model_version: scope.model_version,
             options: scope.model.options.clone(),
         };
-        (WantedScope { output, plan: Arc::new(plan) }, layout)
+        (WantedScope { output, plan: Arc::new(plan), withholds: scope.policy != Policy::default() }, layout)
     }))
 }
 

@@ -79,6 +79,8 @@ pub struct FlowView {
     pub following: Option<Arc<Following>>,
     /// When the oldest record pulled and not delivered was committed.
     pub behind_since: Option<DateTime<Utc>>,
+    /// Whether a grant withholds something: how many records passed by is then not for its owner.
+    pub withholds: bool,
 }
 
 impl FlowView {
@@ -160,7 +162,9 @@ impl Observed {
             done += flow.row.booked.min(end) - flow.row.starts_after.min(end);
             all += end - flow.row.starts_after.min(end);
         }
-        let message = format!("{done} of {all} offsets of the history");
+        // In hundredths: how many offsets there are is not for whom a grant withholds some.
+        let message =
+            format!("{} % of the history", (u128::from(done) * 100).checked_div(u128::from(all)).unwrap_or(0));
         Reading::new(ConditionType::InitialLoadComplete, false, "Loading", message)
     }
 
@@ -169,15 +173,16 @@ impl Observed {
         let flows = self.flows.iter().map(|flow| {
             let row = &flow.row;
             let end = row.ends_at.unwrap_or_else(|| head(row.key.element));
-            let lag_records = end.saturating_sub(flow.done());
-            let age = flow.behind_since.filter(|_| lag_records > 0).map(|since| (now - since).num_seconds());
+            let behind = end.saturating_sub(flow.done());
+            let age = flow.behind_since.filter(|_| behind > 0).map(|since| (now - since).num_seconds());
             FlowStatistics {
                 element: row.key.element,
                 lane: row.key.lane,
                 records: row.totals.records,
                 bytes: row.totals.bytes,
                 checksum: row.totals.checksum,
-                lag_records,
+                caught_up: behind == 0,
+                lag_records: (!flow.withholds).then_some(behind),
                 lag_seconds: age.and_then(|age| u64::try_from(age).ok()).unwrap_or(0),
                 last_delivery_at: row.last_delivery_at,
             }

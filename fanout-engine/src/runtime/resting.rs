@@ -45,6 +45,8 @@ struct RestedFlow {
     route: Route,
     /// Everything through here was looked at.
     through: u64,
+    /// Whether the grant withholds something.
+    withholds: bool,
 }
 
 impl RestedFlow {
@@ -69,7 +71,8 @@ impl Rested {
             // A flow that looks at every commit by itself is not called for.
             looked.following.as_ref()?;
             let scope = wanted.scopes.iter().find(|scope| scope.output.element == looked.element)?;
-            Some(RestedFlow { route: router.follow(&scope.plan)?, through: looked.through })
+            let (through, withholds) = (looked.through, scope.withholds);
+            Some(RestedFlow { route: router.follow(&scope.plan)?, through, withholds })
         });
         Some(Self {
             head: running.head,
@@ -207,10 +210,12 @@ impl Runtime {
         let resting = self.resting.lock();
         let Some(rested) = resting.get(&channel) else { return Ok(None) };
         let flows = rows.into_iter().map(|row| {
-            let flow = rested.flows.iter().find(|flow| row.key.lane == Lane::Live && flow.element() == row.key.element);
+            let of_element = rested.flows.iter().find(|flow| flow.element() == row.key.element);
+            let withholds = of_element.is_none_or(|flow| flow.withholds);
+            let flow = of_element.filter(|_| row.key.lane == Lane::Live);
             let following = flow.map(|flow| Arc::clone(flow.route.following()));
             let done = flow.map_or(row.booked, |flow| flow.through);
-            FlowView { row, done, following, behind_since: None }
+            FlowView { row, done, following, behind_since: None, withholds }
         });
         let stored_bytes = rested.stored_bytes;
         let observed = Observed { stored_bytes, flows: flows.collect(), ..Observed::default() };

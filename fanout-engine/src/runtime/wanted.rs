@@ -64,6 +64,8 @@ pub struct WantedScope {
     pub output: OutputElement,
     /// How it is shaped.
     pub plan: Arc<Plan>,
+    /// Whether the grant withholds rows or columns; the plan does not tell it from what the tenant chose itself.
+    pub withholds: bool,
 }
 
 /// What the task is to do.
@@ -106,6 +108,12 @@ impl Wanted {
             timing: Some(self.timing.mode().to_owned()),
             price_key: self.price_keys.get(&element).cloned(),
         }
+    }
+
+    /// Whether a grant withholds something of an element; of one that is no longer wanted nothing is told.
+    #[must_use]
+    pub fn withholds(&self, element: ElementId) -> bool {
+        self.scopes.iter().find(|scope| scope.output.element == element).is_none_or(|scope| scope.withholds)
     }
 
     /// Whether `earlier` had no element, and no record of one, that is not there any more.

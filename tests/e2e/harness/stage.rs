@@ -138,7 +138,7 @@ pub async fn settled(consumer: &Organisation, channel: &str, expected: usize) ->
         assert!(start.elapsed() < PATIENCE, "{channel} does not settle at {expected} records: {statistics:#}");
         let flows = statistics["flows"].as_array().unwrap();
         let records: u64 = flows.iter().filter_map(|flow| flow["records"].as_u64()).sum();
-        let behind = flows.iter().any(|flow| flow["lag_records"] != 0);
+        let behind = flows.iter().any(|flow| flow["caught_up"] != true);
         if !flows.is_empty() && !behind && records >= expected as u64 {
             return statistics;
         }

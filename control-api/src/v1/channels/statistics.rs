@@ -26,8 +26,8 @@ pub(crate) async fn data_in(
     run(&state, caller.tenant, id, Direction::In).await
 }
 
-/// What a data-out channel delivered, per element and lane: records, bytes, checksum, lag in
-/// records and seconds, the last delivery, the last error with its fix, time spent throttled.
+/// What a data-out channel delivered, per element and lane: records, bytes, checksum, whether
+/// it is caught up or its lag in records and seconds, the last delivery, the last error with its fix, time spent throttled.
 #[utoipa::path(get, path = "/v1/data-out-channels/{channel}/statistics",
     operation_id = "get_data_out_channel_statistics", tag = "channels",
     security(("oauth2" = ["channels.read"]), ("bearer" = [])),

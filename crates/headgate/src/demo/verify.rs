@@ -53,7 +53,7 @@ async fn delivered(consumer: &Organisation, channel: &Channel, expected: usize) 
         let statistics = consumer.api.get(&format!("{}/statistics", channel.path)).await?;
         let flows = statistics["flows"].as_array().cloned().unwrap_or_default();
         let records: u64 = flows.iter().filter_map(|flow| flow["records"].as_u64()).sum();
-        let behind = flows.iter().any(|flow| flow["lag_records"].as_u64() != Some(0));
+        let behind = flows.iter().any(|flow| flow["caught_up"] != true);
         if !flows.is_empty() && !behind && records >= expected as u64 {
             let sums = flows.iter().filter_map(|flow| flow["checksum"].as_str()?.parse::<Checksum>().ok());
             let sum = sums.fold(Checksum::EMPTY, Checksum::plus);

@@ -57,10 +57,11 @@ impl Worker {
         }
         let (progress, trouble) = match acted {
             Acted::Statistics(statistics) => {
-                let history = statistics.flows.iter().filter(|flow| flow.lane == Lane::Backfill);
-                let (done, behind) =
-                    history.fold((0, 0), |(done, behind), flow| (done + flow.records, behind + flow.lag_records));
-                let progress = Progress { done, total: Some(done + behind), unit: "records".to_owned() };
+                let history = || statistics.flows.iter().filter(|flow| flow.lane == Lane::Backfill);
+                let done = history().map(|flow| flow.records).sum::<u64>();
+                // How much there is stays unsaid where a grant withholds some of it.
+                let behind = history().map(|flow| flow.lag_records).sum::<Option<u64>>();
+                let progress = Progress { done, total: behind.map(|behind| done + behind), unit: "records".to_owned() };
                 (Some(progress), statistics.last_error)
             }
             _ => (None, None),
