@@ -18,6 +18,7 @@ mod db;
 mod error;
 mod filter;
 mod migrate;
+mod rows;
 mod signal;
 pub mod testing;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use db::{Db, Options, Role};
 pub use error::DbError;
 pub use filter::{FilterColumn, FilterType, filter_condition};
 pub use migrate::Part;
+pub use rows::in_shapes;
 pub use signal::Signal;
 pub use sqlx::FromRow;
 pub use sqlx::types::Json;

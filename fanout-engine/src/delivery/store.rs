@@ -1,7 +1,7 @@
 //! The `flows` and `quota_spent` tables.
 
 use chrono::{DateTime, Utc};
-use headgate_database::{DbError, FromRow, Tx, args};
+use headgate_database::{DbError, FromRow, Tx, args, in_shapes};
 use headgate_metering::Booked;
 use headgate_types::channel::Lane;
 use headgate_types::checksum::Checksum;
@@ -236,19 +236,13 @@ pub async fn seen(tx: &mut Tx) -> Result<Vec<(ElementId, u64)>, DbError> {
     Ok(rows.into_iter().map(|(element, seen)| (element.into(), unsigned(seen))).collect())
 }
 
-/// Flows moved by one statement, in as few shapes of it as do: each is prepared once. More in one cost more: SQLite
-/// looks through the names of all parameters to bind one.
-const SHAPES: [usize; 3] = [16, 4, 1];
-
 /// Moves flows of the tenant the transaction acts for from `before` to `after`, by compare-and-set on
 /// `booked` and the open range. Says for each whether it moved; `false`: somebody else moved it, and
 /// nothing was written of it.
-pub async fn move_books(tx: &mut Tx, mut moves: &[(&FlowRow, &FlowRow)]) -> Result<Vec<bool>, DbError> {
+pub async fn move_books(tx: &mut Tx, moves: &[(&FlowRow, &FlowRow)]) -> Result<Vec<bool>, DbError> {
     let mut moved = Vec::with_capacity(moves.len());
-    while let Some(shape) = SHAPES.into_iter().find(|shape| *shape <= moves.len()) {
-        let (these, rest) = moves.split_at(shape);
+    for these in in_shapes(moves) {
         moved.extend(move_some(tx, these).await?);
-        moves = rest;
     }
     Ok(moved)
 }
@@ -277,10 +271,7 @@ async fn move_some(tx: &mut Tx, moves: &[(&FlowRow, &FlowRow)]) -> Result<Vec<bo
             before.open.after
         ]);
     }
-    let width = arguments.len() / moves.len();
-    let place = |place: usize| format!("${}", place + 1);
-    let row = |first: usize| format!("({})", (first..first + width).map(place).collect::<Vec<_>>().join(", "));
-    let rows = (0..arguments.len()).step_by(width).map(row).collect::<Vec<_>>().join(", ");
+    let rows = tx.values(arguments.len(), moves.len());
     // Both databases call the columns of VALUES column1, column2, ...
     let sql = format!(
         "UPDATE flows SET booked = column1, records = column2, bytes = column3, checksum = column4,

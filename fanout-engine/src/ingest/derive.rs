@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use headgate_database::Db;
+use headgate_database::{Db, Tx};
 use headgate_events::{Events, NewEvent};
 use headgate_lake::{Lake, SideEntry};
 use headgate_metering::{Dims, Meter, RecordKind, UsageRecord};
 use headgate_types::{ChannelId, ElementId, FeedId, SharedClock, TenantId};
 use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::IngestParts;
 use super::drain::Place;
 use super::side::{PayloadPart, Refusal, Side};
-use super::store;
+use super::store::{self, Left};
+use super::{COMMIT_BUDGET, IngestParts};
 use crate::error::EngineFault;
 use crate::events::{RefusedRecord, SchemaMismatch};
 
@@ -106,7 +107,9 @@ impl Deriver {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut news = self.lake.log().watch_side();
         let mut stale = Some(self.read_through());
-        while !shutdown.is_cancelled() {
+        let mut next = Instant::now();
+        while shutdown.run_until_cancelled(sleep_until(next)).await.is_some() {
+            next = Instant::now() + COMMIT_BUDGET;
             let worked = self.run_once().await;
             if let Err(error) = &worked {
                 tracing::warn!(%error, "failed to derive receipts; will retry");
@@ -172,58 +175,38 @@ impl Deriver {
         let most = if care == Care::Together { ENTRIES } else { 1 };
         let entries = self.lake.log().read_side(from, most, STEP_BYTES).await?;
         let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(false) };
-        let mut usage: BTreeMap<(TenantId, ChannelId, String, ElementId), Sums> = BTreeMap::new();
+        let mut shares: BTreeMap<TenantId, Share> = BTreeMap::new();
         let mut freed: HashMap<(ChannelId, FeedId), u64> = HashMap::new();
         let mut refusals: HashMap<ChannelId, Alert> = HashMap::new();
         for entry in &entries {
+            let (element, at) = (entry.element, entry.committed_at);
             for side in decode(entry)? {
                 match side {
                     Side::Payload(part) => {
-                        tx.act_for(part.origin.tenant).await?;
-                        let is_new = store::add_part(&mut tx, entry.element, &part, entry.committed_at).await?;
                         if part.done {
                             freed.insert((part.origin.channel, part.origin.feed), part.sequence);
                         }
-                        if !is_new {
-                            continue;
-                        }
-                        let key =
-                            (part.origin.tenant, part.origin.channel, part.origin.feed_name.clone(), entry.element);
-                        usage.entry(key).or_insert_with(|| Sums::new(&part, entry)).add(&part);
+                        let share = shares.entry(part.origin.tenant).or_default();
+                        share.parts.push(Left { of: part, element, at });
                     }
                     Side::DeadLetter(mut refusal) => {
                         if care == Care::Wordless {
                             refusal.reason = "the database takes neither the reason nor the record".to_owned();
                             (refusal.field_path, refusal.raw) = (None, String::new());
                         }
-                        tx.act_for(refusal.origin.tenant).await?;
-                        store::add_dead_letter(&mut tx, entry.element, &refusal, entry.committed_at).await?;
-                        refusals.entry(refusal.origin.channel).or_default().add(entry.element, refusal);
+                        let share = shares.entry(refusal.origin.tenant).or_default();
+                        share.refusals.push(Left { of: refusal, element, at });
                     }
                 }
             }
         }
-        for ((tenant, channel, feed, element), sums) in usage {
+        for (tenant, share) in shares {
             tx.act_for(tenant).await?;
-            for (meter, quantity) in sums.meters() {
-                let fact = UsageRecord {
-                    tenant,
-                    source: SOURCE.to_owned(),
-                    // Commits are numbered over all elements and never twice, and each is derived
-                    // in one step.
-                    id: format!("{channel}:{feed}:commits:{}-{last}:{meter}", from + 1),
-                    meter,
-                    channel: Some(channel),
-                    element: Some(element),
-                    range: None,
-                    quantity: i64::try_from(quantity).unwrap_or(i64::MAX),
-                    event_time: sums.at,
-                    stored_at: self.clock.now(),
-                    dims: sums.dims.clone(),
-                    kind: RecordKind::Usage,
-                    corrects_id: None,
-                };
-                headgate_metering::record(&mut tx, &fact).await?;
+            let counted = store::add_parts(&mut tx, &share.parts).await?;
+            store::add_dead_letters(&mut tx, &share.refusals).await?;
+            self.book(&mut tx, tenant, &share.sums(&counted), (from, last)).await?;
+            for Left { of: refusal, element, .. } in share.refusals {
+                refusals.entry(refusal.origin.channel).or_default().add(element, refusal);
             }
         }
         if !store::move_cursor(&mut tx, from, last).await? {
@@ -237,6 +220,39 @@ impl Deriver {
         }
         self.lake.log().free_side(last).await?;
         Ok(true)
+    }
+
+    /// Books what the commits `(from, last]` took of a tenant.
+    async fn book(
+        &self,
+        tx: &mut Tx,
+        tenant: TenantId,
+        taken: &BTreeMap<Taken, Sums>,
+        (from, last): (u64, u64),
+    ) -> Result<(), EngineFault> {
+        for ((channel, feed, element), sums) in taken {
+            for (meter, quantity) in sums.meters() {
+                let fact = UsageRecord {
+                    tenant,
+                    source: SOURCE.to_owned(),
+                    // Commits are numbered over all elements and never twice, and each is derived
+                    // in one step.
+                    id: format!("{channel}:{feed}:commits:{}-{last}:{meter}", from + 1),
+                    meter,
+                    channel: Some(*channel),
+                    element: Some(*element),
+                    range: None,
+                    quantity: i64::try_from(quantity).unwrap_or(i64::MAX),
+                    event_time: sums.at,
+                    stored_at: self.clock.now(),
+                    dims: sums.dims.clone(),
+                    kind: RecordKind::Usage,
+                    corrects_id: None,
+                };
+                headgate_metering::record(tx, &fact).await?;
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, refusals: HashMap<ChannelId, Alert>) {
@@ -302,6 +318,29 @@ fn decode(entry: &SideEntry) -> Result<Vec<Side>, EngineFault> {
     entry.items.iter().map(item).collect()
 }
 
+/// What one step derives of one tenant.
+#[derive(Default)]
+struct Share {
+    parts: Vec<Left<PayloadPart>>,
+    refusals: Vec<Left<Refusal>>,
+}
+
+/// A feed by its channel, its name and what it writes.
+type Taken = (ChannelId, String, ElementId);
+
+impl Share {
+    /// What is billed of it: parts that count.
+    fn sums(&self, counted: &[bool]) -> BTreeMap<Taken, Sums> {
+        let mut sums = BTreeMap::new();
+        for (part, _) in self.parts.iter().zip(counted).filter(|(_, counts)| **counts) {
+            let origin = &part.of.origin;
+            let key = (origin.channel, origin.feed_name.clone(), part.element);
+            sums.entry(key).or_insert_with(|| Sums::new(part)).add(&part.of);
+        }
+        sums
+    }
+}
+
 /// What one step bills of one feed.
 struct Sums {
     at: DateTime<Utc>,
@@ -312,14 +351,14 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(part: &PayloadPart, entry: &SideEntry) -> Self {
+    fn new(Left { of: part, at, .. }: &Left<PayloadPart>) -> Self {
         let dims = Dims {
             channel_profile: Some(part.profile.clone()),
             performance_profile: Some(part.size.clone()),
             timing: Some(part.timing.clone()),
             price_key: None,
         };
-        Self { at: entry.committed_at, dims, records: 0, bytes: 0, refused: 0 }
+        Self { at: *at, dims, records: 0, bytes: 0, refused: 0 }
     }
 
     fn add(&mut self, part: &PayloadPart) {

@@ -1,10 +1,11 @@
 //! Conforms what a feed has landed: payloads in the order they came, some thousand records a
 //! commit, the position inside the commit (DATA-PLANE rules 3, 4).
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use headgate_lake::{Lake, Payload, Position};
+use headgate_lake::{Lake, Payload, Position, StoredBody};
 use headgate_types::ReceiptId;
 use headgate_types::model::PayloadFormat;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ use super::attempts::{Attempts, Care};
 use super::channel::{OpenChannel, OpenFeed};
 use super::side::{self, Origin, PayloadPart, Side};
 use super::source;
-use crate::conform::{Chunk, Conformer, MAX_RAW_BYTES, Refusal, Refused, Row, Source, excerpt};
+use crate::conform::{Chunk, Conformer, InputPlan, MAX_RAW_BYTES, Refusal, Refused, Row, Source, excerpt};
 use crate::error::EngineFault;
 
 /// Records per commit, refused ones too.
@@ -24,6 +25,10 @@ pub(super) const COMMIT_RECORDS: usize = 8_192;
 const COMMIT_BYTES: u64 = 4 << 20;
 /// Landed bytes read at once.
 const READ_BYTES: u64 = 8 << 20;
+/// Payloads up to this size are conformed many at once: to hand one to another thread takes longer than to conform it.
+const SMALL_BYTES: u64 = 4 << 10;
+/// How many, at most: a drain that is stopped ends between two turns.
+const TOGETHER: usize = 256;
 /// HTTP has one partition per feed.
 const PARTITION: &str = "";
 
@@ -99,6 +104,11 @@ impl Batch {
         self.decided() >= COMMIT_RECORDS || self.parts.len() >= COMMIT_RECORDS || self.bytes >= COMMIT_BYTES
     }
 
+    /// The last record of a payload that is decided.
+    const fn looked(&self, payload: &Payload) -> u64 {
+        if self.place.sequence == payload.sequence { self.place.ordinal } else { 0 }
+    }
+
     fn add(&mut self, payload: &Payload, chunk: Chunk) {
         let start = self.rows.len();
         // A refused record counts as what is kept of it.
@@ -107,7 +117,7 @@ impl Batch {
         self.rows.extend(chunk.rows);
         self.refused += chunk.refused.len();
         self.bytes += bytes;
-        let after = if self.place.sequence == payload.sequence { self.place.ordinal } else { 0 };
+        let after = self.looked(payload);
         self.place = Place { sequence: payload.sequence, ordinal: chunk.last, done: chunk.finished };
         self.parts.push(Part {
             receipt: payload.receipt,
@@ -147,12 +157,15 @@ impl Drain<'_> {
         loop {
             let feed = &self.feed.feed;
             let payloads = self.lake.landing().read(feed.channel, feed.id, place.read_after(), READ_BYTES).await?;
-            let payloads: Vec<Payload> = payloads.into_iter().filter(|payload| payload.sequence <= until).collect();
+            let mut payloads: VecDeque<Payload> =
+                payloads.into_iter().filter(|payload| payload.sequence <= until).collect();
             if payloads.is_empty() {
                 return Ok(());
             }
             let mut batch = Batch { place, ..Batch::default() };
-            for payload in payloads {
+            loop {
+                self.small(&mut payloads, &mut batch).await?;
+                let Some(payload) = payloads.pop_front() else { break };
                 self.payload(payload, &mut batch).await?;
                 if self.stop.is_cancelled() {
                     return Ok(());
@@ -172,14 +185,43 @@ impl Drain<'_> {
             .map_err(|error| EngineFault::Invariant(format!("a feed's position is {text:?}: {error}")))
     }
 
+    /// Conforms the small payloads at the front together and takes them away; what is to be conformed with care stays.
+    async fn small(&mut self, payloads: &mut VecDeque<Payload>, batch: &mut Batch) -> Result<(), EngineFault> {
+        while !self.stop.is_cancelled() {
+            let small = payloads.iter().take(TOGETHER).take_while(|payload| is_small(payload));
+            let sources: Vec<Source> = small.map(|payload| self.source(payload)).collect();
+            if sources.len() < 2 || self.care(batch)? != Care::Records(COMMIT_RECORDS) {
+                return Ok(());
+            }
+            let (plan, skip) = (Arc::clone(&self.feed.plan), batch.looked(&payloads[0]));
+            let room = COMMIT_RECORDS - batch.decided();
+            for chunk in blocking(move || conform_all(&plan, &sources, skip, room)).await?? {
+                let finished = chunk.finished;
+                batch.add(&payloads[0], chunk);
+                if finished {
+                    payloads.pop_front();
+                }
+            }
+            if batch.is_full() {
+                self.commit(batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How the batch is to be filled, which is decided when it is begun.
+    fn care(&mut self, batch: &mut Batch) -> io::Result<Care> {
+        Ok(match batch.care {
+            Some(care) => care,
+            None => *batch.care.insert(self.attempts.begin(batch.place)?),
+        })
+    }
+
     async fn payload(&mut self, payload: Payload, batch: &mut Batch) -> Result<(), EngineFault> {
-        let mut looked = if batch.place.sequence == payload.sequence { batch.place.ordinal } else { 0 };
+        let mut looked = batch.looked(&payload);
         let mut conformer = None;
         while !self.stop.is_cancelled() {
-            let care = match batch.care {
-                Some(care) => care,
-                None => *batch.care.insert(self.attempts.begin(batch.place)?),
-            };
+            let care = self.care(batch)?;
             let chunk = if payload.content_type == source::REFUSED {
                 let body = payload.body.clone();
                 blocking(move || source::refused_chunk(body.open()?)).await??
@@ -220,16 +262,19 @@ impl Drain<'_> {
     }
 
     async fn open(&self, payload: &Payload, skip: u64) -> Result<Conformer, EngineFault> {
-        let plan = Arc::clone(&self.feed.plan);
+        let (plan, source) = (Arc::clone(&self.feed.plan), self.source(payload));
+        Ok(blocking(move || Conformer::open(plan, &source, skip)).await??)
+    }
+
+    fn source(&self, payload: &Payload) -> Source {
         let body = payload.body.clone();
-        let source = Source {
+        Source {
             // The listener takes no other types.
             format: PayloadFormat::from_content_type(&payload.content_type).unwrap_or(PayloadFormat::Ndjson),
             encoding: payload.encoding.clone(),
             limit: self.channel.limits.payload_bytes,
             open: Box::new(move || body.open()),
-        };
-        Ok(blocking(move || Conformer::open(plan, &source, skip)).await??)
+        }
     }
 
     /// Appends a batch and empties it; its place stays. A drain that is stopped first appends nothing.
@@ -321,6 +366,22 @@ impl Drain<'_> {
     }
 }
 
+/// Whole payloads, the first behind record `skip`, until there is no room for more records: only the last may be
+/// unfinished.
+fn conform_all(plan: &Arc<InputPlan>, sources: &[Source], skip: u64, mut room: usize) -> io::Result<Vec<Chunk>> {
+    let mut chunks = Vec::with_capacity(sources.len());
+    for (source, skip) in sources.iter().zip(std::iter::once(skip).chain(std::iter::repeat(0))) {
+        let chunk = Conformer::open(Arc::clone(plan), source, skip)?.next_chunk(room, COMMIT_BYTES)?;
+        room = room.saturating_sub(chunk.rows.len() + chunk.refused.len());
+        let goes_on = chunk.finished && room > 0;
+        chunks.push(chunk);
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(chunks)
+}
+
 /// All from record `first` on, refused: its bytes as they were sent, as many as are kept.
 fn crashing_rest(first: u64, body: impl Read) -> io::Result<Chunk> {
     let mut raw = Vec::new();
@@ -331,6 +392,12 @@ fn crashing_rest(first: u64, body: impl Read) -> io::Result<Chunk> {
         raw: excerpt(&raw, MAX_RAW_BYTES),
     };
     Ok(Chunk { refused: vec![refused], last: first, finished: true, ..Chunk::default() })
+}
+
+/// Whether a payload is in memory and small, unpacked too.
+fn is_small(payload: &Payload) -> bool {
+    let here = matches!(payload.body, StoredBody::Inline(_));
+    here && payload.bytes <= SMALL_BYTES && payload.encoding.is_none() && payload.content_type != source::REFUSED
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineFault> {

@@ -26,6 +26,7 @@ mod writer;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body as HttpBody, Bytes};
 use futures::StreamExt;
@@ -59,6 +60,10 @@ use crate::cloud::Cloud;
 use crate::error::EngineFault;
 use crate::passes::{Followed, Passes};
 use crate::tenant_quotas::{Flow, TenantQuotas};
+
+/// A feed begins to drain, and the side streams to be derived, no sooner after they last began: what comes meanwhile
+/// shares a commit and a transaction (ADR 20).
+const COMMIT_BUDGET: Duration = Duration::from_millis(20);
 
 /// What ingestion works with.
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ use super::channel::{Allowance, Gate, OpenChannel, OpenFeed};
 use super::drain::Drain;
 use super::source::{self, CloudSource, Standing};
 use super::writer::Writer;
-use super::{Ingest, Running};
+use super::{COMMIT_BUDGET, Ingest, Running};
 use crate::conform::InputPlan;
 use crate::error::EngineFault;
 use crate::passes::Listed;
@@ -397,6 +397,7 @@ impl FeedTask {
                 continue;
             }
             let (channel, feed, stop) = (&self.channel, &self.feed, &stop);
+            let paced = tokio::time::Instant::now() + COMMIT_BUDGET;
             let mut drain = Drain { lake, channel, feed, attempts: &mut attempts, stop };
             // A commit that is under way when the channel stops is finished: its rows are decided.
             if let Err(error) = drain.run(until).await {
@@ -407,8 +408,11 @@ impl FeedTask {
             // Ticks that were missed are made up for by this one (DATA-PLANE rule 30).
             tick = self.channel.timing.next_tick(self.now());
             if tick.is_none() {
-                let news = tokio::time::timeout(LOOK_AGAIN, landed.changed());
-                let _ = stop.run_until_cancelled(news).await;
+                let news = async {
+                    let _ = tokio::time::timeout(LOOK_AGAIN, landed.changed()).await;
+                    tokio::time::sleep_until(paced).await;
+                };
+                stop.run_until_cancelled(news).await;
             }
         }
         if let Err(error) = attempts.close() {

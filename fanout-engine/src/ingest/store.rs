@@ -1,8 +1,10 @@
 //! The tables `ingest_cursor`, `receipts` and `dead_letters`. All of them derive from the side
 //! streams of the element logs, and move together with the cursor over those.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
-use headgate_database::{DbError, FromRow, Tx, args};
+use headgate_database::{Arguments, DbError, FromRow, Tx, args, in_shapes};
 use headgate_types::engine::{DeadLetter, DeadLetterSide, ListDeadLetters};
 use headgate_types::page::Page;
 use headgate_types::{ChannelId, DeadLetterId, ElementId, ReceiptId, TenantId};
@@ -11,6 +13,10 @@ use uuid::Uuid;
 
 use super::side::{PayloadPart, Refusal};
 use crate::dead_letters::{self, Statements};
+
+const INSERT: &str =
+    "INSERT INTO receipts (tenant_id, id, channel_id, element_id, feed, sequence, model_version, bytes,
+    records, unchanged, refused, first_offset, last_offset, landed_at, conformed_at, through) VALUES";
 
 /// What became of a payload.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,13 +82,72 @@ pub async fn move_cursor(tx: &mut Tx, from: u64, to: u64) -> Result<bool, DbErro
     Ok(tx.execute(sql, args![from, to]).await? == 1)
 }
 
+/// What a commit left of one kind, and where.
+#[derive(Debug)]
+pub struct Left<T> {
+    /// What is left.
+    pub of: T,
+    /// The element that was written.
+    pub element: ElementId,
+    /// When it was committed.
+    pub at: DateTime<Utc>,
+}
+
+/// Adds what commits did with payloads of the tenant the transaction acts for to their receipts. Says for each whether
+/// it is counted; `false` as [`add_part`] says.
+pub async fn add_parts(tx: &mut Tx, parts: &[Left<PayloadPart>]) -> Result<Vec<bool>, DbError> {
+    // Most payloads are decided by one commit, and nobody has heard of them before.
+    let first: Vec<_> = parts.iter().filter(|part| part.of.after == 0).collect();
+    let mut new = HashSet::new();
+    for these in in_shapes(&first) {
+        new.extend(insert_receipts(tx, these).await?);
+    }
+    let mut counted = Vec::with_capacity(parts.len());
+    for part in parts {
+        // One that comes twice was inserted by the first.
+        let inserted = part.of.after == 0 && new.remove(&part.of.origin.receipt);
+        counted.push(inserted || add_part(tx, part).await?);
+    }
+    Ok(counted)
+}
+
+/// Inserts those receipts that are not there, and tells which.
+async fn insert_receipts(tx: &mut Tx, parts: &[&Left<PayloadPart>]) -> Result<Vec<ReceiptId>, DbError> {
+    let arguments: Arguments = parts.iter().flat_map(|part| columns(part)).collect();
+    let rows = tx.values(arguments.len(), parts.len());
+    let sql = format!("{INSERT} {rows} ON CONFLICT (tenant_id, id) DO NOTHING RETURNING id");
+    let inserted: Vec<(Uuid,)> = tx.fetch_all_built(sql, arguments).await?;
+    Ok(inserted.into_iter().map(|(id,)| id.into()).collect())
+}
+
+fn columns(Left { of: part, element, at }: &Left<PayloadPart>) -> Arguments {
+    args![
+        part.origin.tenant,
+        part.origin.receipt,
+        part.origin.channel,
+        *element,
+        part.origin.feed_name.as_str(),
+        part.sequence,
+        part.origin.model_version,
+        part.bytes,
+        part.records,
+        part.unchanged,
+        part.refused,
+        part.offsets.map(|(first, _)| first),
+        part.offsets.map(|(_, last)| last),
+        part.landed_at,
+        part.done.then_some(*at),
+        part.through
+    ]
+}
+
 /// Adds what a commit did with a payload to its receipt. `false`: some of its records were decided
 /// before, by a commit that the log has lost since (a restored copy); nothing of it is counted again.
-pub async fn add_part(tx: &mut Tx, element: ElementId, part: &PayloadPart, at: DateTime<Utc>) -> Result<bool, DbError> {
-    let added = tx.execute(
-        "INSERT INTO receipts (tenant_id, id, channel_id, element_id, feed, sequence, model_version, bytes, records,
-                               unchanged, refused, first_offset, last_offset, landed_at, conformed_at, through)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $17)
+async fn add_part(tx: &mut Tx, part: &Left<PayloadPart>) -> Result<bool, DbError> {
+    let mut arguments = columns(part);
+    arguments.extend(args![part.of.after]);
+    let sql = format!(
+        "{INSERT} ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (tenant_id, id) DO UPDATE SET
              through = excluded.through,
              bytes = receipts.bytes + excluded.bytes,
@@ -92,69 +157,51 @@ pub async fn add_part(tx: &mut Tx, element: ElementId, part: &PayloadPart, at: D
              first_offset = coalesce(receipts.first_offset, excluded.first_offset),
              last_offset = coalesce(excluded.last_offset, receipts.last_offset),
              conformed_at = excluded.conformed_at
-         WHERE receipts.through <= $16",
-        args![
-            part.origin.tenant,
-            part.origin.receipt,
-            part.origin.channel,
-            element,
-            part.origin.feed_name.as_str(),
-            part.sequence,
-            part.origin.model_version,
-            part.bytes,
-            part.records,
-            part.unchanged,
-            part.refused,
-            part.offsets.map(|(first, _)| first),
-            part.offsets.map(|(_, last)| last),
-            part.landed_at,
-            part.done.then_some(at),
-            part.after,
-            part.through
-        ],
+         WHERE receipts.through <= $17"
     );
-    if added.await? == 1 {
+    if tx.execute_built(sql, arguments).await? == 1 {
         return Ok(true);
     }
+    let Left { of: part, at, .. } = part;
     tx.execute(
         "UPDATE receipts SET through = CASE WHEN through > $4 THEN through ELSE $4 END,
                              conformed_at = coalesce(conformed_at, $3)
           WHERE tenant_id = $1 AND id = $2",
-        args![part.origin.tenant, part.origin.receipt, part.done.then_some(at), part.through],
+        args![part.origin.tenant, part.origin.receipt, part.done.then_some(*at), part.through],
     )
     .await?;
     Ok(false)
 }
 
-/// Keeps a refused record, once.
-pub async fn add_dead_letter(
-    tx: &mut Tx,
-    element: ElementId,
-    refusal: &Refusal,
-    at: DateTime<Utc>,
-) -> Result<(), DbError> {
-    tx.execute(
-        "INSERT INTO dead_letters (tenant_id, id, channel_id, element_id, feed, receipt_id, ordinal, code, reason,
-                                   field_path, model_version, raw, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-         ON CONFLICT (tenant_id, id) DO NOTHING",
-        args![
-            refusal.origin.tenant,
-            refusal.id(),
-            refusal.origin.channel,
-            element,
-            refusal.origin.feed_name.as_str(),
-            refusal.origin.receipt,
-            refusal.ordinal,
-            refusal.code.as_str(),
-            refusal.reason.as_str(),
-            refusal.field_path.clone(),
-            refusal.origin.model_version,
-            refusal.raw.as_str(),
-            at
-        ],
-    )
-    .await?;
+/// Keeps refused records of the tenant the transaction acts for, each once.
+pub async fn add_dead_letters(tx: &mut Tx, refusals: &[Left<Refusal>]) -> Result<(), DbError> {
+    for these in in_shapes(refusals) {
+        let mut arguments = Arguments::new();
+        for Left { of: refusal, element, at } in these {
+            arguments.extend(args![
+                refusal.origin.tenant,
+                refusal.id(),
+                refusal.origin.channel,
+                *element,
+                refusal.origin.feed_name.as_str(),
+                refusal.origin.receipt,
+                refusal.ordinal,
+                refusal.code.as_str(),
+                refusal.reason.as_str(),
+                refusal.field_path.clone(),
+                refusal.origin.model_version,
+                refusal.raw.as_str(),
+                *at
+            ]);
+        }
+        let rows = tx.values(arguments.len(), these.len());
+        let sql = format!(
+            "INSERT INTO dead_letters (tenant_id, id, channel_id, element_id, feed, receipt_id, ordinal, code, reason,
+                                       field_path, model_version, raw, created_at)
+             VALUES {rows} ON CONFLICT (tenant_id, id) DO NOTHING"
+        );
+        tx.execute_built(sql, arguments).await?;
+    }
     Ok(())
 }
 

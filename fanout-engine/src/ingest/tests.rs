@@ -2,6 +2,7 @@
 
 mod hostile;
 mod taking;
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -93,7 +93,7 @@ async fn an_entry_that_the_database_refuses_is_derived_without_its_words() {
 }
 
 /// Refused records of every commit, as they stand beside it.
-async fn refused_by_commit(process: &Process) -> Vec<u64> {
+pub(super) async fn refused_by_commit(process: &Process) -> Vec<u64> {
     let entries = process.lake.log().read_side(0, 1_000, usize::MAX).await.unwrap();
     let refused = |entry: &SideEntry| {
         let items = entry.items.iter().map(|item| serde_json::from_slice::<Side>(item).unwrap());
