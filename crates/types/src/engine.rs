@@ -122,10 +122,11 @@ pub struct FlowStatistics {
     /// Delivery checksum over them.
     #[schema(value_type = String)]
     pub checksum: Checksum,
-    /// Whether all there is was looked at, and what is in scope was delivered.
+    /// Whether nothing waits: of a data-out channel all there is was looked at, and what is in
+    /// scope was delivered; of a data-in channel every payload is decided.
     pub caught_up: bool,
-    /// Records not looked at yet, in and out of scope alike. Absent where a grant withholds
-    /// rows or columns: it would tell how much there is of them.
+    /// Records not looked at yet, in and out of scope alike. `null` where a grant withholds rows
+    /// or columns: it would tell how much there is of them. Of a data-in channel always `null`.
     pub lag_records: Option<u64>,
     /// Age in seconds of the oldest record known to wait.
     pub lag_seconds: u64,

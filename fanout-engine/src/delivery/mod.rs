@@ -125,3 +125,18 @@ pub enum DeliveryError {
     #[error("the flow is being delivered elsewhere")]
     Elsewhere,
 }
+
+impl DeliveryError {
+    /// What the channel's owner is told. What the platform's own stores say may name offsets (rule 23), and is for its log.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Lake(_) => "the lake cannot be read at the moment; it is tried again".to_owned(),
+            Self::Database(_) | Self::Metering(_) => {
+                "the platform's books cannot be kept at the moment; it is tried again".to_owned()
+            }
+            Self::Together(error) => error.told(),
+            Self::Sink(_) | Self::Shape(_) | Self::Stopped | Self::Superseded | Self::Elsewhere => self.to_string(),
+        }
+    }
+}

@@ -473,7 +473,7 @@ impl Worker {
             tracing::warn!(%channel, element = %key.element, lane = %key.lane, %error, "failed to deliver; will retry");
         }
         metrics::counter!("headgate_delivery_failures_total").increment(1);
-        self.last_error = Some(error.to_string());
+        self.last_error = Some(error.told());
         Turn::Wait { limit, why: Waiting::Broken }
     }
 

@@ -106,28 +106,29 @@ impl Deriver {
     /// Derives until `shutdown`.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let mut news = self.lake.log().watch_side();
-        let mut stale = Some(self.read_through());
+        let mut stale = Some(self.decided());
         let mut next = Instant::now();
         while shutdown.run_until_cancelled(sleep_until(next)).await.is_some() {
             next = Instant::now() + COMMIT_BUDGET;
-            let worked = self.run_once().await;
-            if let Err(error) = &worked {
+            let newest = *news.borrow_and_update();
+            let derived = self.run_once().await;
+            if let Err(error) = &derived {
                 tracing::warn!(%error, "failed to derive receipts; will retry");
                 // It may have been derived and not freed.
-                stale = Some(self.read_through());
+                stale = Some(self.decided());
+            }
+            // Only what is derived, all of it, may go.
+            if let Ok(through) = derived
+                && let Some(decided) = stale.take_if(|decided| through.is_none_or(|last| last >= decided.newest))
+                && let Err(error) = self.free(&decided.places).await
+            {
+                tracing::warn!(%error, "failed to free payloads that are decided; will retry");
+                stale = Some(decided);
             }
             // Also while there is always more to derive, or a busy platform would announce nothing.
             self.announce().await;
-            if matches!(worked, Ok(true)) {
+            if matches!(derived, Ok(Some(last)) if last < newest) {
                 continue;
-            }
-            // Only what is derived, all of it, may go.
-            if worked.is_ok()
-                && let Some(places) = stale.take()
-                && let Err(error) = self.free(&places).await
-            {
-                tracing::warn!(%error, "failed to free payloads that are decided; will retry");
-                stale = Some(places);
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -137,12 +138,15 @@ impl Deriver {
     }
 
     /// How far the commits of every feed go now.
-    fn read_through(&self) -> Vec<(ChannelId, FeedId, u64)> {
+    fn decided(&self) -> Decided {
         let log = self.lake.log();
         let positions = log.elements().into_iter().flat_map(|element| log.positions(element));
-        positions
+        let places = positions
             .filter_map(|position| Some((position.channel, position.feed, Place::read(&position.value)?.read_after())))
-            .collect()
+            .collect();
+        // Asked for last: what has a position is announced.
+        let newest = *log.watch_side().borrow();
+        Decided { places, newest }
     }
 
     /// Frees what was decided and derived before a crash or a restored file kept it from being freed.
@@ -155,8 +159,9 @@ impl Deriver {
         Ok(())
     }
 
-    /// One step; returns whether there was anything. What the database refuses for its content is derived without it.
-    pub async fn run_once(&self) -> Result<bool, EngineFault> {
+    /// One step; returns the commit through which all is derived, `None` when there was nothing to derive. What the
+    /// database refuses for its content is derived without it.
+    pub async fn run_once(&self) -> Result<Option<u64>, EngineFault> {
         let mut care = Care::Together;
         loop {
             let result = self.step(care).await;
@@ -169,12 +174,12 @@ impl Deriver {
         }
     }
 
-    async fn step(&self, care: Care) -> Result<bool, EngineFault> {
+    async fn step(&self, care: Care) -> Result<Option<u64>, EngineFault> {
         let mut tx = self.data.platform().await?;
         let from = store::cursor(&mut tx).await?;
         let most = if care == Care::Together { ENTRIES } else { 1 };
         let entries = self.lake.log().read_side(from, most, STEP_BYTES).await?;
-        let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(false) };
+        let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(None) };
         let mut shares: BTreeMap<TenantId, Share> = BTreeMap::new();
         let mut freed: HashMap<(ChannelId, FeedId), u64> = HashMap::new();
         let mut refusals: HashMap<ChannelId, Alert> = HashMap::new();
@@ -210,7 +215,7 @@ impl Deriver {
             }
         }
         if !store::move_cursor(&mut tx, from, last).await? {
-            return Ok(true);
+            return Ok(Some(from));
         }
         tx.commit().await?;
         headgate_types::reach(headgate_types::Failpoint::SideDerived);
@@ -219,7 +224,7 @@ impl Deriver {
             self.lake.landing().free(channel, feed, up_to).await?;
         }
         self.lake.log().free_side(last).await?;
-        Ok(true)
+        Ok(Some(last))
     }
 
     /// Books what the commits `(from, last]` took of a tenant.
@@ -316,6 +321,14 @@ fn decode(entry: &SideEntry) -> Result<Vec<Side>, EngineFault> {
             .map_err(|error| EngineFault::Invariant(format!("a side item cannot be read: {error}")))
     };
     entry.items.iter().map(item).collect()
+}
+
+/// How far payloads are decided.
+struct Decided {
+    /// Per feed.
+    places: Vec<(ChannelId, FeedId, u64)>,
+    /// All of that is derived when this commit is.
+    newest: u64,
 }
 
 /// What one step derives of one tenant.

@@ -251,7 +251,12 @@ impl Drain<'_> {
             let finished = chunk.finished;
             looked = chunk.last;
             batch.add(&payload, chunk);
-            if batch.is_full() || care != Care::Records(COMMIT_RECORDS) {
+            let enough = match care {
+                // One by one the end of a payload is a step as well: what is passed over begins behind it.
+                Care::Records(1) | Care::PassOne | Care::PassRest => true,
+                Care::Records(most) => batch.decided() >= most,
+            };
+            if enough || batch.is_full() {
                 self.commit(batch).await?;
             }
             if finished {

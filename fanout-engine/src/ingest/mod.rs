@@ -345,9 +345,10 @@ impl Ingest {
     /// When the database fails.
     pub async fn statistics(&self, channel: ChannelId) -> Result<ChannelStatistics, EngineFault> {
         let Some(open) = self.open_channel(channel) else { return Ok(ChannelStatistics::default()) };
+        // First: what is derived afterwards is in the sums and counts as waiting, and not the other way round.
+        let waiting = self.parts.lake.landing().usage(channel);
         let mut tx = self.parts.data.read_tenant(open.tenant).await?;
         let sums = store::sums(&mut tx, channel).await?;
-        let waiting = self.parts.lake.landing().usage(channel);
         let mut statistics = ChannelStatistics { stored_bytes: waiting.bytes, ..ChannelStatistics::default() };
         for (element, sums) in sums {
             statistics.dead_letters += sums.refused.unsigned_abs();
@@ -358,7 +359,7 @@ impl Ingest {
                 bytes: sums.bytes.unsigned_abs(),
                 // Payloads have no delivery checksum: nobody has shaped them.
                 checksum: Checksum::EMPTY,
-                caught_up: waiting.bytes == 0,
+                caught_up: waiting.payloads == 0,
                 lag_records: None,
                 lag_seconds: 0,
                 last_delivery_at: None,

@@ -407,7 +407,8 @@ impl FeedTask {
             }
             // Ticks that were missed are made up for by this one (DATA-PLANE rule 30).
             tick = self.channel.timing.next_tick(self.now());
-            if tick.is_none() {
+            // A feed that drains does not wait for its tick.
+            if tick.is_none() || self.channel.gate == Gate::Draining {
                 let news = async {
                     let _ = tokio::time::timeout(LOOK_AGAIN, landed.changed()).await;
                     tokio::time::sleep_until(paced).await;

@@ -198,7 +198,7 @@ impl Process {
     pub(super) async fn settle(&self) {
         self.ingest.reconcile().await.unwrap();
         for _ in 0..3_000 {
-            while self.ingest.deriver.run_once().await.unwrap() {}
+            while self.ingest.deriver.run_once().await.unwrap().is_some() {}
             if self.ingest.idle() {
                 return;
             }
@@ -369,6 +369,27 @@ async fn a_record_that_ends_the_process_becomes_a_dead_letter_and_costs_no_other
             assert_eq!((receipt.state, receipt.records, receipt.refused), ("conformed", records, refused));
         }
         assert_eq!(bench.dead_letters(&process).await, [("processing_crash".to_owned(), 151)]);
+        process.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_ends_the_process_is_found_among_small_payloads_as_among_records() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::new(db).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        process.ingest.stop_tasks(bench.channel).await;
+        for id in 1..=300 {
+            let body = if id == 250 { "poison".to_owned() } else { lines([id]) };
+            process.take(bench.incoming("events", &body)).await;
+        }
+        // As of one payload: three as a whole, one at two, three at the record alone.
+        assert_eq!(drain_over_crashes(&bench, &process).await, 7, "{}", bench.db.name);
+        process.settle().await;
+        let ids: Vec<i64> = process.logged(bench.events).await.into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, (1..=249).chain(251..=300).collect::<Vec<_>>());
+        assert_eq!(bench.dead_letters(&process).await, [("processing_crash".to_owned(), 1)]);
         process.end().await;
     }
 }

@@ -251,9 +251,10 @@ impl Thread {
                     topic.newest.send_replace(topic.head);
                 }
             }
-        }
-        if newest_side > 0 {
-            self.side.send_replace(newest_side);
+            // Whoever sees the positions sees that there is something beside the records.
+            if newest_side > 0 {
+                self.side.send_replace(newest_side);
+            }
         }
         replies.into_iter().for_each(|(_, appended, reply)| drop(reply.send(Ok(appended))));
     }

@@ -76,7 +76,7 @@ async fn an_entry_that_the_database_refuses_is_derived_without_its_words() {
         for reason in ["before", "\0", "after"] {
             commit_beside(&bench, &process, &[refusal(&bench, reason)]).await;
         }
-        while process.ingest.deriver.run_once().await.unwrap() {}
+        while process.ingest.deriver.run_once().await.unwrap().is_some() {}
         let wanted = ListDeadLetters { tenant: bench.tenant, channel: bench.channel, page_size: 100, before: None };
         let letters = process.ingest.list_dead_letters(&wanted).await.unwrap().items;
         let mut letters: Vec<_> = letters.into_iter().map(|letter| (letter.reason, letter.raw)).collect();
@@ -117,7 +117,7 @@ async fn refused_records_fill_a_commit_a_step_and_the_rate_as_others_do() {
         let rest = channel.allowance.conforming.lock().fitting(std::iter::repeat_n(0, 20_000));
         assert!(rest < 20_000, "the burst was 20,000 records, and all of them are used up: {rest}");
         let mut steps = 0;
-        while process.ingest.deriver.run_once().await.unwrap() {
+        while process.ingest.deriver.run_once().await.unwrap().is_some() {
             steps += 1;
         }
         assert!(steps > 0);
@@ -138,7 +138,7 @@ async fn a_step_of_deriving_takes_no_more_than_it_can_hold() {
             commit_beside(&bench, &process, &[large]).await;
         }
         let mut steps = 0;
-        while process.ingest.deriver.run_once().await.unwrap() {
+        while process.ingest.deriver.run_once().await.unwrap().is_some() {
             steps += 1;
         }
         assert_eq!(steps, 4, "{}: two are more than 8 MiB with what is around them", bench.db.name);
@@ -178,14 +178,14 @@ async fn an_alert_that_cannot_be_raised_waits_and_costs_no_other_channel_its_own
         // No event holds as much.
         items.insert(4, of(large, &"r".repeat(100_000)));
         commit_beside(&bench, &process, &items).await;
-        while process.ingest.deriver.run_once().await.unwrap() {}
+        while process.ingest.deriver.run_once().await.unwrap().is_some() {}
         process.ingest.deriver.announce().await;
         let mut expected: BTreeMap<ChannelId, u64> = sound.iter().map(|channel| (*channel, 1)).collect();
         assert_eq!(told(&bench).await, expected, "{}", bench.db.name);
         // Later it can be told, with what had waited; the others have had their alert of this minute.
         let items: Vec<Refusal> = sound.iter().chain([&large]).map(|channel| of(*channel, "short")).collect();
         commit_beside(&bench, &process, &items).await;
-        while process.ingest.deriver.run_once().await.unwrap() {}
+        while process.ingest.deriver.run_once().await.unwrap().is_some() {}
         clock.advance(chrono::TimeDelta::seconds(30));
         process.ingest.deriver.announce().await;
         expected.insert(large, 2);

@@ -63,7 +63,7 @@ async fn a_channel_with_hours_of_work_is_paused_resumed_and_stopped_at_once() {
         assert_eq!(refused.code(), "channel_paused", "{}", bench.db.name);
         let logged: Vec<i64> = process.logged(bench.events).await.into_iter().map(|(id, _)| id).collect();
         assert_eq!(logged, (1..=8_192).collect::<Vec<_>>(), "what was decided is decided once, and no more is");
-        while process.ingest.deriver.run_once().await.unwrap() {}
+        while process.ingest.deriver.run_once().await.unwrap().is_some() {}
         let receipt = process.ingest.receipt(bench.channel, landed).await.unwrap();
         assert_eq!((receipt.state, receipt.records), ("landed", 8_192));
         let (stop, ingest) = (CancellationToken::new(), Arc::clone(&process.ingest));
@@ -142,7 +142,7 @@ async fn a_payload_that_is_on_its_way_when_its_channel_is_deleted_is_refused_and
         change(&bench, &[ChannelState::Provisioning], ChannelState::Deleting).await;
         until("the end", async || {
             process.ingest.reconcile().await.unwrap();
-            while process.ingest.deriver.run_once().await.unwrap() {}
+            while process.ingest.deriver.run_once().await.unwrap().is_some() {}
             is_drained(&bench).await
         })
         .await;
@@ -159,6 +159,25 @@ async fn a_payload_that_is_on_its_way_when_its_channel_is_deleted_is_refused_and
         assert_eq!(process.lake.landing().feeds(), []);
         assert_eq!(process.lake.landing().usage(bench.channel).payloads, 0);
         process.end().await;
+    }
+}
+
+/// One thread: whoever holds it holds up all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_channel_that_waits_for_its_tick_is_deleted_at_once_and_holds_up_nobody() {
+    for db in databases().await.unwrap() {
+        let bench = Bench::timed(db, Timing::Interval { every: "1h".to_owned() }, SystemClock::shared()).await;
+        let process = bench.process(|_| ()).await;
+        process.ingest.reconcile().await.unwrap();
+        let landed = process.take(bench.incoming("events", &lines([1]))).await;
+        assert_eq!(process.ingest.receipt(bench.channel, landed).await.unwrap().state, "landed", "{}", bench.db.name);
+        change(&bench, &[ChannelState::Provisioning], ChannelState::Deleting).await;
+        let (stop, ingest) = (CancellationToken::new(), Arc::clone(&process.ingest));
+        let running = tokio::spawn(ingest.run(stop.clone()));
+        until("the end", async || is_drained(&bench).await).await;
+        assert_eq!(process.logged(bench.events).await, [(1, 1)]);
+        stop.cancel();
+        in_time("the end", running).await.unwrap();
     }
 }
 

@@ -146,8 +146,8 @@ impl ChannelTask {
         if let Err(error) = self.ensure_open(wanted).await {
             tracing::warn!(channel = %wanted.channel, %error, "failed to open a channel; will retry");
             self.observe(|observed| {
-                observed.serving = Some(Err(error.to_string()));
-                observed.last_error = Some(error.to_string());
+                observed.serving = Some(Err(error.told()));
+                observed.last_error = Some(error.told());
                 observed.incompatible.clone_from(&wanted.incompatible);
                 observed.idle_at = Some(Vec::new());
             });

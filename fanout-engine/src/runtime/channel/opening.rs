@@ -121,18 +121,18 @@ impl ChannelTask {
             // The target's cursor is a cursor like any other: new records go on above it, or the
             // target would take them for those it has.
             lake.fence(element, held).await?;
+            // Its owner is told no offsets (rule 23).
             let why = format!(
-                "the channel holds records up to {held} of element {element}, whose log ended at {head} (a restored \
-                 lake?); new records go on above them"
+                "the channel holds records that the log of element {element} does not (a restored lake?); new records \
+                 go on above them"
             );
             tracing::error!(channel = %wanted.channel, %element, held, head, "a channel's store was ahead of the log");
             return Ok(Some(why));
         }
         if held.max(row.starts_after) < row.booked && !begun_anew {
             let why = format!(
-                "the channel holds records up to {held} of element {element}, {} were delivered (a restored copy?); \
-                 the difference is delivered again, unbilled",
-                row.booked
+                "the channel holds less of element {element} than was delivered (a restored copy?); the difference is \
+                 delivered again, unbilled"
             );
             tracing::warn!(channel = %wanted.channel, %element, held, booked = row.booked,
                 "a channel's store holds less than was booked; the difference is delivered again, unbilled");

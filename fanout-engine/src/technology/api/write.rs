@@ -50,8 +50,8 @@ pub fn write(connection: &mut Connection, table: &Table, delivery: &Delivery, no
         return Ok(from);
     }
     if delivery.after > from {
-        let detail = format!("the store holds the flow up to {from}, the range starts behind {}", delivery.after);
-        return Err(SinkError::retry(detail));
+        tracing::warn!(%element, %lane, held = from, after = delivery.after, "a store ends before what is to be written");
+        return Err(SinkError::retry("the store ends before what is to be written"));
     }
     let (mut epoch, mut written) = (0, 0);
     {
