@@ -188,11 +188,11 @@ impl Drain<'_> {
     /// Conforms the small payloads at the front together and takes them away; what is to be conformed with care stays.
     async fn small(&mut self, payloads: &mut VecDeque<Payload>, batch: &mut Batch) -> Result<(), EngineFault> {
         while !self.stop.is_cancelled() {
-            let small = payloads.iter().take(TOGETHER).take_while(|payload| is_small(payload));
-            let sources: Vec<Source> = small.map(|payload| self.source(payload)).collect();
-            if sources.len() < 2 || self.care(batch)? != Care::Records(COMMIT_RECORDS) {
+            let count = payloads.iter().take(TOGETHER).take_while(|payload| is_small(payload)).count();
+            if count < 2 || self.care(batch)? != Care::Records(COMMIT_RECORDS) {
                 return Ok(());
             }
+            let sources: Vec<Source> = payloads.range(..count).map(|payload| self.source(payload)).collect();
             let (plan, skip) = (Arc::clone(&self.feed.plan), batch.looked(&payloads[0]));
             let room = COMMIT_RECORDS - batch.decided();
             for chunk in blocking(move || conform_all(&plan, &sources, skip, room)).await?? {

@@ -15,6 +15,7 @@ use headgate_types::limits::Limits;
 use headgate_types::timing::Timing;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::Attempts;
@@ -384,12 +385,11 @@ impl FeedTask {
         let file = self.ingest.parts.attempts.join(self.feed.feed.id.to_string());
         let mut attempts = Attempts::open(file);
         let mut tick = self.first_tick().await;
-        while !stop.is_cancelled() {
+        let mut next = Instant::now();
+        while stop.run_until_cancelled(sleep_until(next)).await.is_some() {
             let until = *landed.borrow_and_update();
             let wait = match tick {
-                Some(at) if at > self.now() && self.channel.gate != Gate::Draining => {
-                    Some((at - self.now()).to_std().unwrap_or_default().min(LOOK_AGAIN))
-                }
+                Some(at) if at > self.now() => Some((at - self.now()).to_std().unwrap_or_default().min(LOOK_AGAIN)),
                 _ => None,
             };
             if let Some(wait) = wait {
@@ -397,7 +397,7 @@ impl FeedTask {
                 continue;
             }
             let (channel, feed, stop) = (&self.channel, &self.feed, &stop);
-            let paced = tokio::time::Instant::now() + COMMIT_BUDGET;
+            next = Instant::now() + COMMIT_BUDGET;
             let mut drain = Drain { lake, channel, feed, attempts: &mut attempts, stop };
             // A commit that is under way when the channel stops is finished: its rows are decided.
             if let Err(error) = drain.run(until).await {
@@ -406,14 +406,10 @@ impl FeedTask {
                 continue;
             }
             // Ticks that were missed are made up for by this one (DATA-PLANE rule 30).
-            tick = self.channel.timing.next_tick(self.now());
-            // A feed that drains does not wait for its tick.
-            if tick.is_none() || self.channel.gate == Gate::Draining {
-                let news = async {
-                    let _ = tokio::time::timeout(LOOK_AGAIN, landed.changed()).await;
-                    tokio::time::sleep_until(paced).await;
-                };
-                stop.run_until_cancelled(news).await;
+            tick = self.tick_after(self.now());
+            if tick.is_none() {
+                let news = tokio::time::timeout(LOOK_AGAIN, landed.changed());
+                let _ = stop.run_until_cancelled(news).await;
             }
         }
         if let Err(error) = attempts.close() {
@@ -425,6 +421,11 @@ impl FeedTask {
         self.ingest.parts.clock.now()
     }
 
+    /// The next tick; none where nothing waits for one.
+    fn tick_after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.channel.gate == Gate::Draining { None } else { self.channel.timing.next_tick(at) }
+    }
+
     /// The tick that the oldest waiting payload is due at, which may be past.
     async fn first_tick(&self) -> Option<DateTime<Utc>> {
         if self.channel.timing == Timing::Immediate {
@@ -433,7 +434,7 @@ impl FeedTask {
         let feed = &self.feed.feed;
         let waiting = self.ingest.parts.lake.landing().read(feed.channel, feed.id, 0, 1).await;
         let oldest = waiting.ok().and_then(|payloads| payloads.first().map(|payload| payload.landed_at));
-        self.channel.timing.next_tick(oldest.unwrap_or_else(|| self.now()))
+        self.tick_after(oldest.unwrap_or_else(|| self.now()))
     }
 }
 

@@ -14,9 +14,10 @@ use uuid::Uuid;
 use super::side::{PayloadPart, Refusal};
 use crate::dead_letters::{self, Statements};
 
-const INSERT: &str =
-    "INSERT INTO receipts (tenant_id, id, channel_id, element_id, feed, sequence, model_version, bytes,
-    records, unchanged, refused, first_offset, last_offset, landed_at, conformed_at, through) VALUES";
+/// The beginning of a statement over what [`columns`] gives.
+const INSERT_RECEIPTS: &str =
+    "INSERT INTO receipts (tenant_id, id, channel_id, element_id, feed, sequence, model_version,
+    bytes, records, unchanged, refused, first_offset, last_offset, landed_at, conformed_at, through) VALUES";
 
 /// What became of a payload.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -115,7 +116,7 @@ pub async fn add_parts(tx: &mut Tx, parts: &[Left<PayloadPart>]) -> Result<Vec<b
 async fn insert_receipts(tx: &mut Tx, parts: &[&Left<PayloadPart>]) -> Result<Vec<ReceiptId>, DbError> {
     let arguments: Arguments = parts.iter().flat_map(|part| columns(part)).collect();
     let rows = tx.values(arguments.len(), parts.len());
-    let sql = format!("{INSERT} {rows} ON CONFLICT (tenant_id, id) DO NOTHING RETURNING id");
+    let sql = format!("{INSERT_RECEIPTS} {rows} ON CONFLICT (tenant_id, id) DO NOTHING RETURNING id");
     let inserted: Vec<(Uuid,)> = tx.fetch_all_built(sql, arguments).await?;
     Ok(inserted.into_iter().map(|(id,)| id.into()).collect())
 }
@@ -147,7 +148,7 @@ async fn add_part(tx: &mut Tx, part: &Left<PayloadPart>) -> Result<bool, DbError
     let mut arguments = columns(part);
     arguments.extend(args![part.of.after]);
     let sql = format!(
-        "{INSERT} ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        "{INSERT_RECEIPTS} ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (tenant_id, id) DO UPDATE SET
              through = excluded.through,
              bytes = receipts.bytes + excluded.bytes,

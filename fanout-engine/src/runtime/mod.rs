@@ -22,9 +22,9 @@ use std::time::Duration;
 use headgate_catalog::channels::{self, ChannelHead};
 use headgate_database::Db;
 use headgate_lake::Fenced;
-use headgate_types::ChannelId;
 use headgate_types::channel::{ChannelState, ConditionType, Direction};
 use headgate_types::engine::ChannelStatistics;
+use headgate_types::{ChannelId, ElementId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -294,11 +294,13 @@ impl Runtime {
         };
         let lake = &self.surroundings.context.lake;
         let now = self.surroundings.context.clock.now();
-        Ok(observed.map(|observed| observed.statistics(now, |element| lake.log().head(element))))
+        Ok(observed.map(|(observed, open)| observed.statistics(now, |element| lake.log().head(element), &open)))
     }
 
-    fn observed(&self, channel: ChannelId) -> Option<Observed> {
-        self.running.lock().get(&channel).map(|running| running.observed.lock().clone())
+    /// What is observed of a running channel, and the elements of which no grant withholds anything.
+    fn observed(&self, channel: ChannelId) -> Option<(Observed, HashSet<ElementId>)> {
+        let running = self.running.lock();
+        running.get(&channel).map(|running| (running.observed.lock().clone(), running.wanted.borrow().open()))
     }
 
     /// Waits until a pass that began after this call is complete.

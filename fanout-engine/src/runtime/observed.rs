@@ -1,6 +1,7 @@
 //! What is observed of one data-out channel: written by its task, read by the reconciler and by
 //! whoever asks for statistics.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -79,8 +80,6 @@ pub struct FlowView {
     pub following: Option<Arc<Following>>,
     /// When the oldest record pulled and not delivered was committed.
     pub behind_since: Option<DateTime<Utc>>,
-    /// Whether a grant withholds something: how many records passed by is then not for its owner.
-    pub withholds: bool,
 }
 
 impl FlowView {
@@ -168,8 +167,14 @@ impl Observed {
         Reading::new(ConditionType::InitialLoadComplete, false, "Loading", message)
     }
 
-    /// The statistics this amounts to, when the logs end where `head` says.
-    pub fn statistics(&self, now: DateTime<Utc>, head: impl Fn(ElementId) -> u64) -> ChannelStatistics {
+    /// The statistics this amounts to, when the logs end where `head` says. How many records wait is told of elements
+    /// that are `open`: of which no grant withholds anything.
+    pub fn statistics(
+        &self,
+        now: DateTime<Utc>,
+        head: impl Fn(ElementId) -> u64,
+        open: &HashSet<ElementId>,
+    ) -> ChannelStatistics {
         let flows = self.flows.iter().map(|flow| {
             let row = &flow.row;
             let end = row.ends_at.unwrap_or_else(|| head(row.key.element));
@@ -182,7 +187,7 @@ impl Observed {
                 bytes: row.totals.bytes,
                 checksum: row.totals.checksum,
                 caught_up: behind == 0,
-                lag_records: (!flow.withholds).then_some(behind),
+                lag_records: open.contains(&row.key.element).then_some(behind),
                 lag_seconds: age.and_then(|age| u64::try_from(age).ok()).unwrap_or(0),
                 last_delivery_at: row.last_delivery_at,
             }

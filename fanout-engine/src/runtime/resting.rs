@@ -199,8 +199,11 @@ impl Runtime {
         }
     }
 
-    /// What is known of a channel at rest: its books.
-    pub(super) async fn observed_at_rest(&self, channel: ChannelId) -> Result<Option<Observed>, EngineFault> {
+    /// What is known of a channel at rest, its books, and the elements of which no grant withholds anything.
+    pub(super) async fn observed_at_rest(
+        &self,
+        channel: ChannelId,
+    ) -> Result<Option<(Observed, HashSet<ElementId>)>, EngineFault> {
         if !self.resting.lock().contains_key(&channel) {
             return Ok(None);
         }
@@ -210,15 +213,14 @@ impl Runtime {
         let resting = self.resting.lock();
         let Some(rested) = resting.get(&channel) else { return Ok(None) };
         let flows = rows.into_iter().map(|row| {
-            let of_element = rested.flows.iter().find(|flow| flow.element() == row.key.element);
-            let withholds = of_element.is_none_or(|flow| flow.withholds);
-            let flow = of_element.filter(|_| row.key.lane == Lane::Live);
+            let flow = rested.flows.iter().find(|flow| row.key.lane == Lane::Live && flow.element() == row.key.element);
             let following = flow.map(|flow| Arc::clone(flow.route.following()));
             let done = flow.map_or(row.booked, |flow| flow.through);
-            FlowView { row, done, following, behind_since: None, withholds }
+            FlowView { row, done, following, behind_since: None }
         });
         let stored_bytes = rested.stored_bytes;
         let observed = Observed { stored_bytes, flows: flows.collect(), ..Observed::default() };
-        Ok(Some(observed))
+        let open = rested.flows.iter().filter(|flow| !flow.withholds).map(RestedFlow::element).collect();
+        Ok(Some((observed, open)))
     }
 }

@@ -1,6 +1,6 @@
 //! What is wanted of a data-out channel, compiled.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -110,10 +110,10 @@ impl Wanted {
         }
     }
 
-    /// Whether a grant withholds something of an element; of one that is no longer wanted nothing is told.
+    /// The elements of which no grant withholds anything.
     #[must_use]
-    pub fn withholds(&self, element: ElementId) -> bool {
-        self.scopes.iter().find(|scope| scope.output.element == element).is_none_or(|scope| scope.withholds)
+    pub fn open(&self) -> HashSet<ElementId> {
+        self.scopes.iter().filter(|scope| !scope.withholds).map(|scope| scope.output.element).collect()
     }
 
     /// Whether `earlier` had no element, and no record of one, that is not there any more.

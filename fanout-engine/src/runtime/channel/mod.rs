@@ -352,7 +352,6 @@ impl ChannelTask {
                 done: flow.window.done(),
                 following: flow.following().cloned(),
                 behind_since: flow.behind_since(),
-                withholds: wanted.withholds(flow.row.key.element),
             })
             .collect();
         // What waits for a pause, a tick, a period or a target has nothing to do, whatever the logs do.

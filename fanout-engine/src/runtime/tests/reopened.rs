@@ -47,7 +47,7 @@ async fn a_channel_that_is_renamed_has_no_more_of_its_rate() {
             let generation = bench.generation().await;
             for attempt in 0.. {
                 runtime.passed().await;
-                if runtime.observed(bench.channel).is_some_and(|observed| observed.generation == generation) {
+                if runtime.observed(bench.channel).is_some_and(|(observed, _)| observed.generation == generation) {
                     break;
                 }
                 assert!(attempt < 100_000, "the channel is not opened as {name}");
